@@ -1,0 +1,36 @@
+# kd_lab: `make` alone explains itself.
+VENV ?= .venv
+PYTHON ?= python3
+BIN = $(VENV)/bin
+READY = $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test test-slow lint clean
+
+help: ## Show this.
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: $(READY) ## Make a virtual environment in .venv with everything in it.
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt torch
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+run: $(READY) ## Distil a small sentiment classifier from real weights and real sentences, in minutes on two cores.
+	$(BIN)/python -m kd_lab.run experiment=quickstart
+
+test: $(READY) ## Run the tests: tiny random models, toy sentences, at most 10 minutes on two cores.
+	$(BIN)/python -m pytest -n 2
+
+test-slow: $(READY) ## Run the few tests with real weights and real sentences.
+	$(BIN)/python -m pytest -m slow
+
+lint: $(READY) ## Check style and types.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean: ## Remove the virtual environment and caches; outputs/ stays.
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build dist

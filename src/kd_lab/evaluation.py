@@ -1,0 +1,91 @@
+"""What models answer on validation and test, how good it is, and the file that keeps it."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from lightning import Trainer
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from kd_lab.data import TextDataModule
+from kd_lab.distiller import Distiller
+from kd_lab.results import Scores, Snapshot
+
+EVALUATED = ("validation", "test")
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Logits on one split, in the split's order.
+
+    Attributes:
+        rows: [N], row numbers of the source.
+        labels: [N].
+        student: [N, C].
+        teachers: [K, N, C]; K is 0 where none were asked.
+    """
+
+    rows: Tensor
+    labels: Tensor
+    student: Tensor
+    teachers: Tensor
+
+    @property
+    def mean_teacher(self) -> Tensor:
+        """The logits of the teachers together, [N, C]."""
+        return self.teachers.mean(dim=0)
+
+
+def ask(method: Distiller, data: TextDataModule, trainer: Trainer) -> dict[str, Answers]:
+    """The answers of the student and of all teachers on validation and test."""
+    answers = {}
+    for name in EVALUATED:
+        batches = trainer.predict(method, data.one_pass(name), return_predictions=True)
+        assert batches is not None
+        table = {key: torch.cat([batch[key] for batch in batches]) for key in batches[0]}  # type: ignore[index]
+        place = {row: i for i, row in enumerate(table["rows"].tolist())}
+        order = [place[row] for row in data.parts[name].numbers]
+        table = {key: value[order] for key, value in table.items()}
+        answers[name] = Answers(table["rows"], table["labels"], table["student"], table["teachers"].transpose(0, 1))
+    return answers
+
+
+def score(logits: Tensor, labels: Tensor) -> Scores:
+    """Accuracy and loss of logits [N, C] on labels [N]."""
+    right = (logits.argmax(dim=-1) == labels).double().mean().item()
+    return Scores(accuracy=right, loss=cross_entropy(logits, labels).item(), rows=len(labels))
+
+
+def student_scores(answers: dict[str, Answers]) -> Snapshot:
+    """The student's scores on every evaluated split."""
+    return Snapshot(**{name: score(a.student, a.labels) for name, a in answers.items()})
+
+
+def member_scores(answers: dict[str, Answers], member: int) -> Snapshot:
+    """One teacher's scores on every evaluated split."""
+    return Snapshot(**{name: score(a.teachers[member], a.labels) for name, a in answers.items()})
+
+
+def ensemble_scores(answers: dict[str, Answers]) -> Snapshot:
+    """The scores of the teachers' mean logits on every evaluated split."""
+    return Snapshot(**{name: score(a.mean_teacher, a.labels) for name, a in answers.items()})
+
+
+def write_predictions(folder: Path, answers: dict[str, Answers], label_names: tuple[str, ...]) -> None:
+    """validation.csv and test.csv: row number, label, the student's prediction and logits, the teachers' prediction.
+
+    No sentence is written: the row number finds it in its source.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, a in answers.items():
+        taught = len(a.teachers) > 0
+        with (folder / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
+            table = csv.writer(file)
+            table.writerow(["row", "label", "prediction", *(f"logit {n}" for n in label_names), *(["teachers"] if taught else [])])
+            teachers = a.mean_teacher.argmax(dim=-1).tolist() if taught else [None] * len(a.labels)
+            for row, label, logits, teacher in zip(a.rows.tolist(), a.labels.tolist(), a.student, teachers, strict=True):
+                said = [label_names[label], label_names[int(logits.argmax())]]
+                more = [label_names[teacher]] if teacher is not None else []
+                table.writerow([row, *said, *(f"{value:.6g}" for value in logits.tolist()), *more])

@@ -1,0 +1,127 @@
+"""train(settings) -> Result: find the finished run, or make its teachers and then the run itself.
+
+Nothing here imports torch before it is known that there is something to train.
+"""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from kd_lab import catalogue, fingerprint, results, sources, splits, teachers, terminal
+from kd_lab.catalogue import Checkpoint
+from kd_lab.errors import UserError
+from kd_lab.results import Result
+from kd_lab.settings import Settings
+from kd_lab.sources import Rows
+from kd_lab.splits import Splits
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run before it happens: everything that decides its result is here and has been looked up.
+
+    Attributes:
+        settings: of the run.
+        rows, splits: its data.
+        data_digest: of their content.
+        student: the checkpoint it starts from.
+        teachers: one per member: the run that makes it, or a classifier that is there already.
+    """
+
+    settings: Settings
+    rows: Rows = field(repr=False)
+    splits: Splits = field(repr=False)
+    data_digest: str
+    student: Checkpoint
+    teachers: "tuple[Plan | Checkpoint, ...]"
+
+    @property
+    def distils(self) -> bool:
+        return self.settings.method.uses_teachers
+
+    @cached_property
+    def fingerprint(self) -> str:
+        identities = [t.fingerprint if isinstance(t, Plan) else t.identity() for t in self.teachers]
+        return fingerprint.run_digest(
+            self.settings, self.data_digest, self.student.identity(), identities, distils=self.distils
+        )
+
+    @property
+    def title(self) -> str:
+        """What a person calls the run: method, teachers, student, data and what is special about it."""
+        s = self.settings
+        names = [t.student.name if isinstance(t, Plan) else t.name for t in self.teachers]
+        who = f"{' + '.join(names)} → {self.student.name}" if names else self.student.name
+        extras = [f"{s.noise.name} noise {s.noise.p:g}"] if s.noise.p and s.noise.name != "none" else []
+        extras += [f"warm-up {s.warmup_epochs}"] if self.distils and s.warmup_epochs else []
+        return ", ".join([f"{s.method.name}: {who} on {s.data.name}", *extras, f"seed {s.seed}"])
+
+    @cached_property
+    def folder(self) -> Path:
+        """Named after the run, with the head of its fingerprint; never with a +."""
+        words = self.title.replace(" + ", "-and-").replace(" → ", "-to-").replace(": ", "_").replace(", ", "_")
+        plain = "".join(c if c.isalnum() or c in "._-" else "-" for c in words.replace(" on ", "_").replace("seed ", "seed"))
+        return self.settings.output_dir / f"{plain[:150]}_{self.fingerprint[:8]}"
+
+    def finished(self) -> Result | None:
+        """The result of this very run, where it has been carried out already."""
+        result = results.read(self.folder)
+        return result if result and (result.version, result.fingerprint) == (fingerprint.SCHEMA, self.fingerprint) else None
+
+
+def plan(settings: Settings) -> Plan:
+    """Look up data, student and teachers; download what is missing.
+
+    Raises:
+        UserError: if any of it cannot be had.
+    """
+    rows = sources.load(settings.data)
+    cut = splits.cut(
+        rows.texts, rows.labels, settings.data.sizes, settings.data.holdout, settings.data.seed, rows.validation
+    )
+    return _plan(settings, rows, cut, fingerprint.data_digest(rows, cut, settings.data.max_length))
+
+
+def _plan(settings: Settings, rows: Rows, cut: Splits, digest: str) -> Plan:
+    student = catalogue.locate(settings.student, settings.models)
+    members: list[Plan | Checkpoint] = []
+    if settings.method.uses_teachers:
+        for name, making in teachers.members(settings):
+            teacher = catalogue.locate(name, settings.models)
+            members.append(teacher if teacher.classifies else _plan(making, rows, cut, digest))
+    return Plan(settings, rows, cut, digest, student, tuple(members))
+
+
+def train(settings: Settings) -> Result:
+    """Find the finished run that ``settings`` describe, or carry it out, its missing teachers first.
+
+    Raises:
+        UserError: for what only the user can put right.
+    """
+    return carry_out(plan(settings))
+
+
+def carry_out(run: Plan) -> Result:
+    """The result of ``run``, from its folder where it is finished, else by training."""
+    if not run.settings.force and (result := run.finished()):
+        terminal.say(f"found finished: {run.title}")
+        return result
+    made = [_ready(teacher) for teacher in run.teachers]
+    # Seconds of imports, spent only where something is trained.
+    from kd_lab.training import fit_and_test
+
+    terminal.say(f"training {run.title}")
+    return fit_and_test(run, made)
+
+
+def _ready(teacher: Plan | Checkpoint) -> Checkpoint:
+    """A teacher's checkpoint, made first where it is missing."""
+    if isinstance(teacher, Checkpoint):
+        return teacher
+    if teacher.finished() is None:
+        terminal.say(f"no finished teacher {teacher.student.name} (seed {teacher.settings.seed}) yet: fine-tuning it first")
+    result = carry_out(teacher)
+    made = catalogue.locate(str(result.folder), teacher.settings.models)
+    if not made.classifies:
+        raise UserError(f"{result.folder} holds no classifier; delete the folder and run again")
+    return Checkpoint(teacher.student.name, made.folder, classifies=True, run=made.run)

@@ -1,0 +1,80 @@
+"""What a student is asked to minimise. Pure functions of logits; see docs/metadistil.md for the equations."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.nn.functional import cross_entropy, log_softmax, softmax
+
+SoftLoss = Callable[[Tensor, Tensor, float], Tensor]
+
+
+def kl(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """Divergence of the student's softened distribution from the teacher's: T² · KL(p_teacher ‖ p_student).
+
+    Hinton, Vinyals and Dean, *Distilling the Knowledge in a Neural Network* (arXiv 1503.02531), section 2.1: the
+    factor T² keeps the gradient's size when T changes.
+
+    Args:
+        student: logits [B, C].
+        teacher: logits [B, C].
+        temperature: T > 0.
+
+    Returns:
+        Scalar: the sum over classes, averaged over the batch.
+    """
+    log_teacher = log_softmax(teacher / temperature, dim=-1)
+    log_student = log_softmax(student / temperature, dim=-1)
+    return (log_teacher.exp() * (log_teacher - log_student)).sum(dim=-1).mean() * temperature**2
+
+
+def mse_probabilities(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """Mean squared difference of the softened probabilities, times T²: what the published MetaDistil code minimises.
+
+    Shapes as in :func:`kl`; the mean runs over batch and classes.
+    """
+    # Not F.mse_loss: it has no forward-mode derivative of its gradient.
+    difference = softmax(student / temperature, dim=-1) - softmax(teacher / temperature, dim=-1)
+    return (difference**2).mean() * temperature**2
+
+
+def mse_logits(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """Mean squared difference of the logits (Ba and Caruana, arXiv 1312.6184, equation 1); the temperature plays no part.
+
+    Shapes as in :func:`kl`; the mean runs over batch and classes.
+    """
+    return ((student - teacher) ** 2).mean()
+
+
+SOFT_LOSSES: dict[str, SoftLoss] = {"kl": kl, "mse_probabilities": mse_probabilities, "mse_logits": mse_logits}
+
+
+@dataclass(frozen=True)
+class DistillationLoss:
+    """L = α · soft loss(student, teacher; T) + (1 − α) · cross-entropy(student, labels).
+
+    Attributes:
+        alpha: weight of the soft loss, in [0, 1].
+        temperature: T > 0.
+        soft_loss: a name out of ``SOFT_LOSSES``.
+
+    Raises:
+        ValueError: for an unknown soft loss, α outside [0, 1] or T ≤ 0.
+    """
+
+    alpha: float = 0.5
+    temperature: float = 2.0
+    soft_loss: str = "kl"
+
+    def __post_init__(self) -> None:
+        if self.soft_loss not in SOFT_LOSSES:
+            raise ValueError(f"soft_loss={self.soft_loss}: choose one of {', '.join(SOFT_LOSSES)}")
+        if not 0 <= self.alpha <= 1:
+            raise ValueError(f"alpha={self.alpha}: a weight lies in [0, 1]")
+        if not self.temperature > 0:
+            raise ValueError(f"temperature={self.temperature}: a temperature lies above 0")
+
+    def __call__(self, student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
+        """The loss of student logits [B, C] beside teacher logits [B, C] and labels [B], a scalar."""
+        soft = SOFT_LOSSES[self.soft_loss](student, teacher, self.temperature)
+        return self.alpha * soft + (1 - self.alpha) * cross_entropy(student, labels)

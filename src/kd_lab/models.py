@@ -1,0 +1,103 @@
+"""Students and teachers: classifiers that take their own tokenizer's encoding out of a batch."""
+
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+
+from kd_lab.catalogue import Checkpoint
+from kd_lab.encoding import Batch, Encoder
+from kd_lab.errors import UserError
+
+
+class Classifier(nn.Module):
+    """A transformer with a classification head, and the tokenizer it was trained with.
+
+    Args:
+        name: what people call it.
+        model: of transformers.
+        encoder: its tokenizer.
+    """
+
+    def __init__(self, name: str, model: Any, encoder: Encoder):
+        super().__init__()
+        self.name, self.model, self.encoder = name, model, encoder
+        self.takes = frozenset(inspect.signature(model.forward).parameters)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Logits [B, C]."""
+        encoding = batch.inputs[self.encoder.key]
+        logits: Tensor = self.model(**{name: tensor for name, tensor in encoding.items() if name in self.takes}).logits
+        return logits
+
+    def count_parameters(self) -> int:
+        """All weights and biases, embeddings and head included."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def save(self, folder: Path) -> None:
+        """A folder that transformers.pipeline("text-classification", folder) loads."""
+        self.model.save_pretrained(folder)
+        self.encoder.tokenizer.save_pretrained(folder)
+
+
+class TeacherEnsemble(nn.Module):
+    """Teachers whose logits are averaged.
+
+    Args:
+        members: any number, each with its own tokenizer.
+    """
+
+    def __init__(self, members: Sequence[Classifier]):
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def member_logits(self, batch: Batch) -> Tensor:
+        """The logits of each of the K members, [K, B, C]."""
+        return torch.stack([member(batch) for member in self.members])
+
+    def forward(self, batch: Batch) -> Tensor:
+        """The mean logits, [B, C]."""
+        return self.member_logits(batch).mean(dim=0)
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+
+def load(checkpoint: Checkpoint, label_names: Sequence[str], max_length: int, *, trained: bool = False) -> Classifier:
+    """The classifier of a checkpoint; a head it lacks is drawn from torch's random state.
+
+    Args:
+        checkpoint: where it lies.
+        label_names: of the C labels, in order.
+        max_length: in tokens.
+        trained: refuse a checkpoint whose head or body is not wholly there.
+
+    Raises:
+        UserError: if the folder does not hold such a model.
+    """
+    options: dict[str, Any] = {"num_hidden_layers": checkpoint.layers} if checkpoint.layers else {}
+    labels = {"id2label": dict(enumerate(label_names)), "label2id": {name: i for i, name in enumerate(label_names)}}
+    try:
+        config = AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=False, **options, **labels)
+        config.problem_type = "single_label_classification"
+        model, info = AutoModelForSequenceClassification.from_pretrained(
+            checkpoint.folder,
+            config=config,
+            dtype=torch.float32,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder, trust_remote_code=False)
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"{checkpoint.name}: {checkpoint.folder} holds no model that fits: {reason}") from error
+    missing = sorted(info["missing_keys"])
+    allowed = () if trained else ("classifier.", "pre_classifier.", "score.", "pooler.")
+    if unexpected := [key for key in missing if not any(part in f"{key}." for part in allowed)]:
+        raise UserError(f"{checkpoint.name}: {checkpoint.folder} lacks the weights {', '.join(unexpected[:3])} of its model")
+    return Classifier(checkpoint.name, model.train(), Encoder(tokenizer, max_length))

@@ -1,0 +1,125 @@
+"""What a run found: result.json and the row it makes in a table."""
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+FILE = "result.json"
+LIBRARIES = ("kd_lab", "torch", "lightning", "transformers", "datasets", "torchmetrics")
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(populate_by_name=True)
+
+
+class Scores(Part):
+    """On one split: accuracy in [0, 1], mean cross-entropy in nats, and on how many rows."""
+
+    accuracy: float
+    loss: float
+    rows: int
+
+
+class ModelResult(Part):
+    """A model as it was at the best epoch."""
+
+    name: str
+    parameters: int
+    validation: Scores
+    test: Scores
+
+
+class Snapshot(Part):
+    """A teacher at another moment."""
+
+    validation: Scores
+    test: Scores
+
+
+class TeacherResult(ModelResult):
+    """A teacher at the student's best epoch, and before and after all training.
+
+    ``accuracy_before`` is its test accuracy before the distillation, ``made_by`` the name of the run that made it.
+    """
+
+    accuracy_before: float
+    before: Snapshot
+    at_end: Snapshot
+    learned: bool
+    made_by: str | None
+
+
+class DataResult(Part):
+    """The rows that were used: how many in each split, how many left out and why, and the digest of their content."""
+
+    name: str
+    digest: str
+    sizes: dict[str, int]
+    dropped: dict[str, int]
+
+
+class Result(Part):
+    """One finished run; ``folder`` is where it lies and is not written."""
+
+    version: int = Field(alias="schema")
+    fingerprint: str
+    name: str
+    method: str
+    seed: int
+    data: DataResult
+    noise: str
+    warmup_epochs: int
+    student: ModelResult
+    teachers: list[TeacherResult]
+    ensemble: Snapshot | None
+    best_epoch: int
+    epochs: int
+    steps: int
+    teacher_updates: int
+    teacher_displacement: float
+    times_smaller: float | None
+    seconds: float
+    warnings: list[str]
+    versions: dict[str, str]
+    git_revision: str | None
+    folder: Path = Field(default=Path(), exclude=True)
+
+    def write(self) -> None:
+        """Write result.json whole or not at all: its presence is what makes a run finished."""
+        target = self.folder / FILE
+        scratch = target.with_suffix(".partial")
+        with scratch.open("w", encoding="utf-8") as file:
+            file.write(self.model_dump_json(indent=2, by_alias=True) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        scratch.replace(target)
+
+
+def read(folder: Path) -> Result | None:
+    """The result of the finished run in ``folder``, or None where there is none that this version can read."""
+    try:
+        result = Result.model_validate_json((folder / FILE).read_text(encoding="utf-8"))
+    except (OSError, ValidationError, UnicodeDecodeError):
+        return None
+    return result.model_copy(update={"folder": folder})
+
+
+def versions() -> dict[str, str]:
+    """The versions that a result depends on."""
+    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in LIBRARIES}
+
+
+def git_revision() -> str | None:
+    """The commit of the checkout this runs from, marked where files differ from it; None outside a checkout."""
+    here = Path(__file__).parent
+    try:
+        command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+        tracked = ["git", "-C", str(here), "ls-files", "--error-unmatch", Path(__file__).name]
+        subprocess.run(tracked, check=True, capture_output=True)  # noqa: S603
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()  # noqa: S603
+    except (OSError, subprocess.CalledProcessError):
+        return None

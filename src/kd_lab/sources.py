@@ -1,0 +1,153 @@
+"""Where rows come from: the hub, files, a package, or the toy grammar. Rows know nothing of splits or models."""
+
+import csv
+import io
+import tarfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kd_lab import downloads, toy
+from kd_lab.errors import UserError
+from kd_lab.settings import Data
+
+SENTIMENT = ("negative", "positive")
+SST2_FILES = ("train.tsv", "dev.tsv")
+VADER = "vaderSentiment==3.3.2"
+VADER_SHA256 = "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9"
+LEAST_RATING = 0.5  # a mean rating nearer to zero than this says neither negative nor positive
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Labelled texts.
+
+    Attributes:
+        texts: the sentences, as they came.
+        labels: one per text, an index into ``label_names``.
+        label_names: what the labels are called.
+        validation: the rows that the source itself sets apart for validation, always the last ones; or None.
+    """
+
+    texts: Sequence[str]
+    labels: Sequence[int]
+    label_names: tuple[str, ...]
+    validation: range | None = None
+
+
+def load(data: Data) -> Rows:
+    """The rows that the settings ask for; what is missing is downloaded once and kept.
+
+    Raises:
+        UserError: if they cannot be had, or are not what they should be.
+    """
+    rows = {"sst2": _sst2, "files": _files, "snippets": _snippets, "toy": _toy}[data.name](data)
+    if len(rows.label_names) < 2:
+        raise UserError(f"data={data.name} has the one label {rows.label_names}; a classifier needs at least two")
+    return rows
+
+
+def _toy(data: Data) -> Rows:
+    texts, labels = toy.sentences(data.rows)
+    return Rows(texts, labels, SENTIMENT)
+
+
+def _sst2(data: Data) -> Rows:
+    parts = [_glue_file(data.path / name) for name in SST2_FILES] if data.path else _glue_hub()
+    (train, train_labels), (dev, dev_labels) = parts
+    return Rows(
+        train + dev, train_labels + dev_labels, SENTIMENT, range(len(train), len(train) + len(dev))
+    )
+
+
+def _glue_file(path: Path) -> tuple[list[str], list[int]]:
+    text = _read(path, f"data.path must be a folder with GLUE's {' and '.join(SST2_FILES)}")
+    # Quotation marks are words here, not quoting.
+    lines = csv.DictReader(io.StringIO(text), delimiter="\t", quoting=csv.QUOTE_NONE)
+    pairs = [(line.get("sentence"), line.get("label")) for line in lines]
+    if bad := next(((number, label) for number, (sentence, label) in enumerate(pairs, 2) if not sentence or label not in {"0", "1"}), None):
+        raise UserError(f"{path}, line {bad[0]}: label {bad[1]!r}; a line is sentence<TAB>label, the label 0 or 1")
+    return [sentence or "" for sentence, _ in pairs], [int(label or 0) for _, label in pairs]
+
+
+def _glue_hub() -> list[tuple[list[str], list[int]]]:
+    folder = downloads.from_hub("nyu-mll/glue", ["sst2/train-*.parquet", "sst2/validation-*.parquet"], kind="dataset")
+    parts = []
+    for split in ("train", "validation"):
+        files = sorted(str(path) for path in (folder / "sst2").glob(f"{split}-*.parquet"))
+        if not files:
+            raise UserError(f"the data set nyu-mll/glue on the hub has no sst2/{split}-*.parquet; give data.path=FOLDER")
+        columns = _columns("parquet", files)
+        parts.append((list(columns["sentence"]), list(columns["label"])))
+    return parts
+
+
+def _snippets(data: Data) -> Rows:
+    archive = downloads.from_pip(VADER, VADER_SHA256, source=True)
+    package = VADER.replace("==", "-")
+    with tarfile.open(archive) as outer:
+        inner = io.BytesIO(_member(outer, f"{package}/additional_resources/hutto_ICWSM_2014.tar.gz"))
+        with tarfile.open(fileobj=inner) as resources:
+            text = _member(resources, "hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.txt").decode("utf-8")
+    fields = [line.split("\t", 2) for line in text.splitlines() if line]
+    rated = [(sentence.strip(), float(rating)) for _, rating, sentence in fields]
+    clear = [(sentence, int(rating > 0)) for sentence, rating in rated if abs(rating) >= LEAST_RATING]
+    return Rows([sentence for sentence, _ in clear], [label for _, label in clear], SENTIMENT)
+
+
+def _member(archive: tarfile.TarFile, name: str) -> bytes:
+    file = archive.extractfile(name)
+    assert file is not None
+    return file.read()
+
+
+READERS = {".csv": "csv", ".tsv": "csv", ".jsonl": "json", ".json": "json", ".parquet": "parquet"}
+
+
+def _files(data: Data) -> Rows:
+    path = data.path
+    if path is None or not path.is_file():
+        raise UserError(f"data.path={path}: there is no such file; data=files reads one {', '.join(READERS)} file")
+    if path.suffix.lower() not in READERS:
+        raise UserError(f"data.path={path}: cannot read {path.suffix or 'a file without ending'}; choose one of {', '.join(READERS)}")
+    columns = _columns(READERS[path.suffix.lower()], [str(path)], sep="\t" if path.suffix.lower() == ".tsv" else None)
+    for setting, column in (("text", data.text), ("label", data.label)):
+        if column not in columns:
+            raise UserError(f"data.{setting}={column}: {path.name} has no such column; it has {', '.join(columns)}")
+    pairs = [
+        (str(text), _name(label))
+        for text, label in zip(columns[data.text], columns[data.label], strict=True)
+        if text is not None and str(text).strip() and label is not None
+    ]
+    names = tuple(sorted({label for _, label in pairs}, key=lambda name: (len(name), name) if name.isdigit() else (0, name)))
+    if len(names) > max(2, len(pairs) // 2):
+        raise UserError(f"data.label={data.label}: {len(names)} labels on {len(pairs)} rows; is that the label's column?")
+    index = {name: i for i, name in enumerate(names)}
+    return Rows([text for text, _ in pairs], [index[label] for _, label in pairs], names)
+
+
+def _name(label: object) -> str:
+    # Whole numbers stay whole where an empty cell made floats of the column.
+    return str(int(label)) if isinstance(label, float) and label.is_integer() else str(label)
+
+
+def _columns(reader: str, files: Sequence[str], sep: str | None = None) -> dict[str, Iterable[object]]:
+    from datasets import Dataset
+    from datasets.exceptions import DatasetGenerationError
+
+    read = {"csv": Dataset.from_csv, "json": Dataset.from_json, "parquet": Dataset.from_parquet}[reader]
+    try:
+        table = read(list(files), **({"sep": sep} if sep else {}))
+    except (DatasetGenerationError, OSError, ValueError) as error:
+        cause = error.__cause__ or error
+        raise UserError(f"{files[0]} cannot be read as UTF-8 {reader}: {str(cause).splitlines()[0]}") from error
+    return {name: table[name] for name in table.column_names}
+
+
+def _read(path: Path, hint: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}): {hint}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 (byte {error.start}): save it as UTF-8") from error

@@ -1,0 +1,272 @@
+"""One run, carried out: warm-up, fit, test, save. Imported only where something is trained."""
+
+import json
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import torch
+from lightning import Trainer, seed_everything
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.loggers import Logger
+from omegaconf import OmegaConf
+
+from kd_lab import evaluation, fingerprint, models, progress, results, terminal, tracking
+from kd_lab.catalogue import Checkpoint
+from kd_lab.data import TextDataModule
+from kd_lab.distiller import Distiller, Optimization
+from kd_lab.errors import UserError
+from kd_lab.evaluation import Answers
+from kd_lab.methods.finetune import Finetune
+from kd_lab.models import TeacherEnsemble
+from kd_lab.results import DataResult, ModelResult, Result, TeacherResult
+
+if TYPE_CHECKING:
+    from kd_lab.experiment import Plan
+
+MONITORED = "validation/accuracy"
+PRECISIONS: dict[str, Any] = {"float32": "32-true", "bf16-matmul": "32-true", "bf16-mixed": "bf16-mixed"}
+
+
+def fit_and_test(run: "Plan", teachers: Sequence[Checkpoint]) -> Result:
+    """Carry out ``run`` with its teachers, all of them at hand.
+
+    Raises:
+        UserError: for a teacher that knows nothing, weights that do not fit, or a loss that is no number.
+    """
+    training = Training(run, teachers)
+    shutil.rmtree(run.folder, ignore_errors=True)
+    run.folder.mkdir(parents=True)
+    names = [teacher.name for teacher in teachers]
+    with tracking.loggers(run.settings, run.title, names, run.folder) as loggers:
+        return training.carry_out(loggers)
+
+
+class Training:
+    """The models, data and method of one run, and the order of what is done with them.
+
+    Args:
+        run: planned.
+        teachers: checkpoint of each member.
+    """
+
+    def __init__(self, run: "Plan", teachers: Sequence[Checkpoint]):
+        terminal.quiet_libraries()
+        terminal.quiet_transformers()
+        self.started = time.monotonic()
+        self.run, self.settings, self.checkpoints = run, run.settings, teachers
+        torch.set_float32_matmul_precision("medium" if run.settings.precision == "bf16-matmul" else "highest")
+        # The student's head is drawn first: it depends on the seed alone.
+        seed_everything(run.settings.seed, verbose=False)
+        self.student = models.load(run.student, run.rows.label_names, run.settings.data.max_length)
+        members = list(self._members())
+        self.teachers = TeacherEnsemble(members) if members else None
+        self.data = TextDataModule(
+            run.rows,
+            run.splits,
+            [model.encoder for model in (self.student, *members)],
+            batch_size=run.settings.batch_size,
+            seed=run.settings.seed,
+            noise=run.settings.noise.name,
+            p=run.settings.noise.p,
+        )
+        self.optimization = Optimization(run.settings.lr, run.settings.weight_decay)
+        self.method = self._method()
+
+    def carry_out(self, loggers: list[Logger]) -> Result:
+        """Evaluate the teachers, warm up, fit, evaluate and save; result.json comes last."""
+        before = self._ask()
+        if self.teachers is not None:
+            self._refuse_ignorant_teachers(before)
+            self._warm_up(loggers)
+        trainer, best = self._fit(loggers)
+        at_end = self._ask()
+        displacement = self._displacement()
+        checkpoint = torch.load(best.best_model_path, weights_only=True)
+        self.method.load_state_dict(checkpoint["state_dict"])
+        best_epoch = int(checkpoint["epoch"]) + 1
+        answers = at_end if best_epoch == trainer.current_epoch else self._ask()
+        self._save(answers)
+        result = Result(
+            **self._description(),
+            **self._models(before, answers, at_end),
+            best_epoch=best_epoch,
+            epochs=trainer.current_epoch,
+            steps=trainer.global_step,
+            teacher_updates=self.method.teacher_updates,
+            teacher_displacement=displacement,
+            seconds=time.monotonic() - self.started,
+            folder=self.run.folder,
+        )
+        result.write()
+        return result
+
+    def _members(self) -> Iterator[models.Classifier]:
+        for teacher in self.checkpoints:
+            yield models.load(teacher, self.run.rows.label_names, self.settings.data.max_length, trained=True)
+
+    def _method(self) -> Distiller:
+        path, _, name = self.settings.method.target.rpartition(".")
+        try:
+            kind = getattr(import_module(path), name)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise UserError(f"method._target_={self.settings.method.target}: there is no such class ({error})") from error
+        method: Distiller = kind(
+            self.student,
+            self.teachers,
+            **self.settings.method.arguments(),
+            optimization=self.optimization,
+            quiz=self.data.quiz_batch,
+        )
+        return method
+
+    def _refuse_ignorant_teachers(self, before: dict[str, Answers]) -> None:
+        labels = before["validation"].labels
+        majority = labels.bincount().max().item() / len(labels)
+        for member, teacher in enumerate(self.checkpoints):
+            accuracy = evaluation.member_scores(before, member).validation.accuracy
+            if accuracy <= majority:
+                raise UserError(
+                    f"teacher {teacher.name} has {accuracy:.1%} validation accuracy, no more than always saying the "
+                    f"commonest label ({majority:.1%}): train it longer (teacher_epochs) or choose another"
+                )
+
+    def _warm_up(self, loggers: list[Logger]) -> None:
+        epochs = self.settings.warmup_epochs
+        if epochs:
+            # Numbered −epochs … −1: the distillation's batches and noise stay what they are without a warm-up.
+            self.data.first_epoch = -epochs
+            warm_up = Finetune(self.student, optimization=self.optimization, prefix="warmup/")
+            self._run(self._trainer("warm-up", epochs, logger=loggers), warm_up)
+            self.data.first_epoch = 0
+
+    def _fit(self, loggers: list[Logger]) -> tuple[Trainer, ModelCheckpoint]:
+        # Of equally good epochs the earliest is kept.
+        best = ModelCheckpoint(self.run.folder / "checkpoints", "best", MONITORED, mode="max", save_weights_only=True)
+        callbacks: list[Callback] = [best]
+        if self.settings.patience:
+            callbacks.append(EarlyStopping(MONITORED, patience=self.settings.patience, mode="max"))
+        trainer = self._trainer(
+            self.settings.method.name, self.settings.max_epochs, logger=loggers, callbacks=callbacks, enable_checkpointing=True
+        )
+        self._run(trainer, self.method)
+        return trainer, best
+
+    def _run(self, trainer: Trainer, method: Distiller) -> None:
+        try:
+            trainer.fit(method, datamodule=self.data)
+        except SystemExit as error:
+            if trainer.interrupted:
+                raise KeyboardInterrupt from error
+            raise
+
+    def _trainer(
+        self, title: str, epochs: int | None = None, callbacks: Sequence[Callback] = (), enable_checkpointing: bool = False, **options: Any
+    ) -> Trainer:
+        settings = dict(self.settings.trainer)
+        shown, bars = progress.callbacks(title, settings.pop("enable_progress_bar", True))
+        return Trainer(
+            **settings,
+            max_epochs=epochs,
+            precision=PRECISIONS[self.settings.precision],
+            callbacks=[*callbacks, *shown],
+            enable_progress_bar=bars,
+            enable_checkpointing=enable_checkpointing,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+            **options,
+        )
+
+    def _ask(self) -> dict[str, Answers]:
+        return evaluation.ask(self.method, self.data, self._trainer("evaluation", logger=False))
+
+    def _displacement(self) -> float:
+        """‖φ_end − φ_start‖ / ‖φ_start‖ over all teachers together."""
+        if self.teachers is None or not self.method.teachers_learn:
+            return 0.0
+        moved = started = 0.0
+        for member, start in zip(self.teachers.members, self._members(), strict=True):
+            for now, then in zip(member.parameters(), start.parameters(), strict=True):
+                moved += (now.detach().cpu().double() - then.detach().double()).square().sum().item()
+                started += then.detach().double().square().sum().item()
+        return float((moved / started) ** 0.5)
+
+    def _save(self, answers: dict[str, Answers]) -> None:
+        folder, run = self.run.folder, self.run
+        self.student.save(folder / "student")
+        if self.teachers is not None and self.method.teachers_learn:
+            for number, teacher in enumerate(self.teachers.members, 1):
+                teacher.save(folder / "teachers" / f"{number}-{teacher.name.replace('/', '-')}")  # type: ignore[operator]
+        evaluation.write_predictions(folder / "predictions", answers, run.rows.label_names)
+        (folder / "splits.json").write_text(json.dumps(dict(run.splits.items())) + "\n", encoding="utf-8")
+        composed = self.settings.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        (folder / "config.yaml").write_text(OmegaConf.to_yaml(composed), encoding="utf-8")
+        shutil.rmtree(folder / "checkpoints")
+
+    def _description(self) -> dict[str, Any]:
+        run, settings = self.run, self.settings
+        noisy = settings.noise.p > 0 and settings.noise.name != "none"
+        return {
+            "schema": fingerprint.SCHEMA,
+            "fingerprint": run.fingerprint,
+            "name": run.title,
+            "method": settings.method.name,
+            "seed": settings.seed,
+            "data": DataResult(
+                name=settings.data.name,
+                digest=run.data_digest,
+                sizes={name: len(rows) for name, rows in run.splits.items()},
+                dropped=dict(run.splits.dropped),
+            ),
+            "noise": f"{settings.noise.name} {settings.noise.p:g}" if noisy else "none",
+            "warmup_epochs": settings.warmup_epochs if run.distils else 0,
+            "versions": results.versions(),
+            "git_revision": results.git_revision(),
+        }
+
+    def _models(self, before: dict[str, Answers], best: dict[str, Answers], at_end: dict[str, Answers]) -> dict[str, Any]:
+        parameters = self.student.count_parameters()
+        student = evaluation.student_scores(best)
+        teachers = []
+        for k, member in enumerate(self.teachers.members if self.teachers is not None else []):
+            assert isinstance(member, models.Classifier)
+            first, chosen = evaluation.member_scores(before, k), evaluation.member_scores(best, k)
+            teachers.append(
+                TeacherResult(
+                    name=member.name,
+                    parameters=member.count_parameters(),
+                    validation=chosen.validation,
+                    test=chosen.test,
+                    accuracy_before=first.test.accuracy,
+                    before=first,
+                    at_end=evaluation.member_scores(at_end, k),
+                    learned=self.method.teachers_learn,
+                    made_by=self.checkpoints[k].run.name if self.checkpoints[k].run else None,
+                )
+            )
+        return {
+            "student": ModelResult(
+                name=self.student.name, parameters=parameters, validation=student.validation, test=student.test
+            ),
+            "teachers": teachers,
+            "ensemble": evaluation.ensemble_scores(best) if teachers else None,
+            "times_smaller": max(t.parameters for t in teachers) / parameters if teachers else None,
+            "warnings": [*self._outsiders(), *_falls(teachers)],
+        }
+
+    def _outsiders(self) -> Iterator[str]:
+        for who, checkpoint in [("student", self.run.student), *(("teacher", teacher) for teacher in self.checkpoints)]:
+            origin = results.read(checkpoint.run) if checkpoint.run else None
+            if checkpoint.classifies and (origin is None or origin.data.digest != self.run.data_digest):
+                yield f"{who} {checkpoint.name} was trained elsewhere: it may have seen the quiz and test rows"
+
+
+def _falls(teachers: list[TeacherResult]) -> Iterator[str]:
+    for teacher in teachers:
+        for moment, now in (("at the best epoch", teacher.validation), ("at the end", teacher.at_end.validation)):
+            start = teacher.before.validation.accuracy
+            if now.accuracy < start:
+                yield f"teacher {teacher.name} fell from {start:.2%} to {now.accuracy:.2%} validation accuracy {moment}"
