@@ -9,14 +9,14 @@ from torch.utils.data import Sampler
 BATCHES_PER_BUCKET = 50
 
 Key = tuple[int, int]
-"""(epoch, position in the split): with the seed, all that decides what a row looks like in training."""
+"""(epoch, position in the split): with the seed, all that decides what a row looks like."""
 
 
 def length_grouped(lengths: Sequence[int], batch_size: int, seed: int, epoch: int) -> list[list[int]]:
-    """Positions 0 … len(lengths) − 1 once each, in shuffled batches of like length; only the last bucket's may be short.
+    """Positions 0 … len(lengths) − 1 once each, in shuffled batches of like length; only one may be short.
 
-    All positions are shuffled and cut into buckets of 50 batches; each bucket is sorted by length and cut into batches,
-    and the batches are shuffled.
+    All positions are shuffled and cut into buckets of 50 batches; each bucket is sorted by length and cut into
+    batches, and the batches are shuffled.
     """
     draw = random.Random(f"batches/{seed}/{epoch}")
     order = list(range(len(lengths)))

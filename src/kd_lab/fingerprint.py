@@ -41,7 +41,12 @@ def run_digest(settings: Settings, data: str, student: str, teachers: Sequence[s
         distils: whether the method has teachers and a warm-up; fine-tuning has neither.
     """
     decides: dict[str, Any] = {name: getattr(settings, name) for name in OF_EVERY_RUN}
-    decides |= {"schema": SCHEMA, "data": data, "student": student, "method": settings.method.model_dump(exclude_unset=True)}
+    decides |= {
+        "schema": SCHEMA,
+        "data": data,
+        "student": student,
+        "method": settings.method.model_dump(exclude_unset=True),
+    }
     decides["noise"] = settings.noise.model_dump() if settings.noise.p and settings.noise.name != "none" else None
     if distils:
         decides |= {name: getattr(settings, name) for name in OF_DISTILLATION} | {"teachers": list(teachers)}

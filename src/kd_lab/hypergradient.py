@@ -94,11 +94,9 @@ def unrolled(lesson: Lesson) -> Feedback:
         student_logits = lesson.student_logits(lesson.student)
     loss = lesson.distillation_loss(student_logits, lesson.teacher_logits())
     gradients = _gradients(loss, tuple(lesson.student.values()), create_graph=True)
-    assumed = {name: theta - lesson.inner_lr * g for (name, theta), g in zip(lesson.student.items(), gradients, strict=True)}
+    assumed = _assumed(lesson, gradients)
     quiz_loss = lesson.quiz_loss(assumed)
-    return Feedback(
-        _gradients(quiz_loss, lesson.teachers, retain_graph=True), quiz_loss.detach(), student_logits
-    )
+    return Feedback(_gradients(quiz_loss, lesson.teachers, retain_graph=True), quiz_loss.detach(), student_logits)
 
 
 HYPERGRADIENTS: dict[str, Hypergradient] = {
@@ -114,8 +112,11 @@ def exact_tangent(function: Callable[[Parameters], Tensor], parameters: Paramete
     It must stay a constant: the backward of a forward-mode derivative through LayerNorm is silently wrong in torch.
     """
     with torch.no_grad(), forward_ad.dual_level(), differentiable_attention():
-        dual = {name: forward_ad.make_dual(value.detach(), direction[name]) for name, value in parameters.items()}
-        tangent = forward_ad.unpack_dual(function(dual)).tangent
+        duals = {
+            name: forward_ad.make_dual(value.detach(), direction[name])  # type: ignore[no-untyped-call]
+            for name, value in parameters.items()
+        }
+        tangent: Tensor = forward_ad.unpack_dual(function(duals)).tangent  # type: ignore[no-untyped-call]
     return tangent.detach()
 
 
@@ -135,14 +136,20 @@ def _from_tangent(lesson: Lesson, student_logits: Tensor, tangent_along: Callabl
     teacher_logits = lesson.teacher_logits()
     loss = lesson.distillation_loss(student_logits, teacher_logits.detach())
     gradients = _gradients(loss, tuple(lesson.student.values()), retain_graph=True)
-    assumed = {
-        name: (theta.detach() - lesson.inner_lr * g).requires_grad_()
-        for (name, theta), g in zip(lesson.student.items(), gradients, strict=True)
-    }
+    with torch.no_grad():
+        assumed = _assumed(lesson, gradients)
+    for theta in assumed.values():
+        theta.requires_grad_()
     quiz_loss = lesson.quiz_loss(assumed)
     v = dict(zip(assumed, _gradients(quiz_loss, tuple(assumed.values())), strict=True))
     cotangent = _cotangent(lesson, student_logits, teacher_logits, tangent_along(v))
     return Feedback(_gradients(teacher_logits, lesson.teachers, cotangent), quiz_loss.detach(), student_logits)
+
+
+def _assumed(lesson: Lesson, gradients: tuple[Tensor, ...]) -> dict[str, Tensor]:
+    """θ' = θ − μ ∇θ L_kd, as new tensors: θ is never touched, so the graph of its forward stays valid."""
+    pairs = zip(lesson.student.items(), gradients, strict=True)
+    return {name: torch.add(theta, gradient, alpha=-lesson.inner_lr) for (name, theta), gradient in pairs}
 
 
 def _cotangent(lesson: Lesson, student_logits: Tensor, teacher_logits: Tensor, tangent: Tensor) -> Tensor:
@@ -166,7 +173,12 @@ def _gradients(
 ) -> tuple[Tensor, ...]:
     # A parameter that the output does not depend on has a gradient of zero, not none.
     return torch.autograd.grad(
-        output, inputs, cotangent, create_graph=create_graph, retain_graph=retain_graph or create_graph, materialize_grads=True
+        output,
+        inputs,
+        cotangent,
+        create_graph=create_graph,
+        retain_graph=retain_graph or create_graph,
+        materialize_grads=True,
     )
 
 

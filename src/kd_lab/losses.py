@@ -39,7 +39,7 @@ def mse_probabilities(student: Tensor, teacher: Tensor, temperature: float) -> T
 
 
 def mse_logits(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """Mean squared difference of the logits (Ba and Caruana, arXiv 1312.6184, equation 1); the temperature plays no part.
+    """Mean squared difference of the logits (Ba and Caruana, arXiv 1312.6184, eq. 1); the temperature plays no part.
 
     Shapes as in :func:`kl`; the mean runs over batch and classes.
     """

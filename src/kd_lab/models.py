@@ -1,7 +1,7 @@
 """Students and teachers: classifiers that take their own tokenizer's encoding out of a batch."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,11 +57,14 @@ class TeacherEnsemble(nn.Module):
 
     def member_logits(self, batch: Batch) -> Tensor:
         """The logits of each of the K members, [K, B, C]."""
-        return torch.stack([member(batch) for member in self.members])
+        return torch.stack([member(batch) for member in self])
 
     def forward(self, batch: Batch) -> Tensor:
         """The mean logits, [B, C]."""
         return self.member_logits(batch).mean(dim=0)
+
+    def __iter__(self) -> Iterator[Classifier]:
+        return iter(self.members)  # type: ignore[arg-type]
 
     def __len__(self) -> int:
         return len(self.members)
@@ -99,5 +102,7 @@ def load(checkpoint: Checkpoint, label_names: Sequence[str], max_length: int, *,
     missing = sorted(info["missing_keys"])
     allowed = () if trained else ("classifier.", "pre_classifier.", "score.", "pooler.")
     if unexpected := [key for key in missing if not any(part in f"{key}." for part in allowed)]:
-        raise UserError(f"{checkpoint.name}: {checkpoint.folder} lacks the weights {', '.join(unexpected[:3])} of its model")
+        raise UserError(
+            f"{checkpoint.name}: {checkpoint.folder} lacks the weights {', '.join(unexpected[:3])} of its model"
+        )
     return Classifier(checkpoint.name, model.train(), Encoder(tokenizer, max_length))

@@ -20,9 +20,17 @@ class EpochLines(Callback):
         self.title, self.start = title, time.monotonic()
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
-        metrics = {name.split("/", 1)[1] if name.startswith("warmup/") else name: value for name, value in trainer.callback_metrics.items()}
+        """Called by Lightning after an epoch's validation."""
+        metrics = {
+            name.split("/", 1)[1] if name.startswith("warmup/") else name: value
+            for name, value in trainer.callback_metrics.items()
+        }
         parts = [f"{self.title}: epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"]
-        for name, label in [("train/loss", "training loss"), ("validation/accuracy", "validation accuracy"), ("teacher/validation/accuracy", "teachers'")]:
+        for name, label in [
+            ("train/loss", "training loss"),
+            ("validation/accuracy", "validation accuracy"),
+            ("teacher/validation/accuracy", "teachers'"),
+        ]:
             if name in metrics:
                 parts.append(f"{label} {metrics[name].item():.4f}")
         line = f"{', '.join(parts)}, {time.monotonic() - self.start:.0f} s"

@@ -13,6 +13,8 @@ LIBRARIES = ("kd_lab", "torch", "lightning", "transformers", "datasets", "torchm
 
 
 class Part(BaseModel):
+    """A piece of result.json."""
+
     model_config = ConfigDict(populate_by_name=True)
 
 

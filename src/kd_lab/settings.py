@@ -72,6 +72,7 @@ class Data(Section):
 
     @property
     def sizes(self) -> dict[str, int | float]:
+        """Of each split: a count of texts, or a share of them."""
         return {"train": self.train, "quiz": self.quiz, "validation": self.validation, "test": self.test}
 
 
@@ -103,6 +104,7 @@ class Origin(Section):
 
     @model_validator(mode="after")
     def one_source(self) -> Self:
+        """Refuse a model from nowhere or from two places."""
         if sum(source is not None for source in (self.hub, self.package, self.random)) != 1:
             raise ValueError("a model comes from exactly one of hub, package and random")
         return self
@@ -137,6 +139,7 @@ class Settings(Section):
 
     @property
     def teacher_names(self) -> tuple[str, ...]:
+        """The members of ``teacher=a+b``."""
         return tuple(self.teacher.split("+"))
 
 
@@ -147,15 +150,27 @@ def check(config: DictConfig | Mapping[str, Any]) -> Settings:
         UserError: naming the first bad value and what would be right.
     """
     try:
-        plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True) if isinstance(config, DictConfig) else config
+        plain = (
+            OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+            if isinstance(config, DictConfig)
+            else config
+        )
         return Settings.model_validate(plain)
     except OmegaConfBaseException as error:
         raise UserError(f"{error.full_key} must be set: {error.full_key}=…") from error
     except ValidationError as error:
         problems = error.errors(include_url=False)
         first = problems[0]
-        name = ".".join(str(part) for part in first["loc"] if part not in {"constrained-int", "constrained-float", "int", "float"})
-        wanted = " or ".join(dict.fromkeys(p["msg"].removeprefix("Input should be ") for p in problems if p["loc"][: len(first["loc"]) - 1] == first["loc"][:-1]))
+        name = ".".join(
+            str(part) for part in first["loc"] if part not in {"constrained-int", "constrained-float", "int", "float"}
+        )
+        wanted = " or ".join(
+            dict.fromkeys(
+                p["msg"].removeprefix("Input should be ")
+                for p in problems
+                if p["loc"][: len(first["loc"]) - 1] == first["loc"][:-1]
+            )
+        )
         raise UserError(f"{name}={first['input']}: should be {wanted}") from error
 
 

@@ -55,9 +55,7 @@ def _toy(data: Data) -> Rows:
 def _sst2(data: Data) -> Rows:
     parts = [_glue_file(data.path / name) for name in SST2_FILES] if data.path else _glue_hub()
     (train, train_labels), (dev, dev_labels) = parts
-    return Rows(
-        train + dev, train_labels + dev_labels, SENTIMENT, range(len(train), len(train) + len(dev))
-    )
+    return Rows(train + dev, train_labels + dev_labels, SENTIMENT, range(len(train), len(train) + len(dev)))
 
 
 def _glue_file(path: Path) -> tuple[list[str], list[int]]:
@@ -65,7 +63,14 @@ def _glue_file(path: Path) -> tuple[list[str], list[int]]:
     # Quotation marks are words here, not quoting.
     lines = csv.DictReader(io.StringIO(text), delimiter="\t", quoting=csv.QUOTE_NONE)
     pairs = [(line.get("sentence"), line.get("label")) for line in lines]
-    if bad := next(((number, label) for number, (sentence, label) in enumerate(pairs, 2) if not sentence or label not in {"0", "1"}), None):
+    if bad := next(
+        (
+            (number, label)
+            for number, (sentence, label) in enumerate(pairs, 2)
+            if not sentence or label not in {"0", "1"}
+        ),
+        None,
+    ):
         raise UserError(f"{path}, line {bad[0]}: label {bad[1]!r}; a line is sentence<TAB>label, the label 0 or 1")
     return [sentence or "" for sentence, _ in pairs], [int(label or 0) for _, label in pairs]
 
@@ -76,9 +81,11 @@ def _glue_hub() -> list[tuple[list[str], list[int]]]:
     for split in ("train", "validation"):
         files = sorted(str(path) for path in (folder / "sst2").glob(f"{split}-*.parquet"))
         if not files:
-            raise UserError(f"the data set nyu-mll/glue on the hub has no sst2/{split}-*.parquet; give data.path=FOLDER")
+            raise UserError(
+                f"the data set nyu-mll/glue on the hub has no sst2/{split}-*.parquet; give data.path=FOLDER"
+            )
         columns = _columns("parquet", files)
-        parts.append((list(columns["sentence"]), list(columns["label"])))
+        parts.append(([str(text) for text in columns["sentence"]], [int(str(label)) for label in columns["label"]]))
     return parts
 
 
@@ -107,9 +114,11 @@ READERS = {".csv": "csv", ".tsv": "csv", ".jsonl": "json", ".json": "json", ".pa
 def _files(data: Data) -> Rows:
     path = data.path
     if path is None or not path.is_file():
-        raise UserError(f"data.path={path}: there is no such file; data=files reads one {', '.join(READERS)} file")
+        raise UserError(f"data.path={path}: there is no such file; data=files reads a {', '.join(READERS)} file")
     if path.suffix.lower() not in READERS:
-        raise UserError(f"data.path={path}: cannot read {path.suffix or 'a file without ending'}; choose one of {', '.join(READERS)}")
+        raise UserError(
+            f"data.path={path}: cannot read {path.suffix or 'it without an ending'}; choose one of {', '.join(READERS)}"
+        )
     columns = _columns(READERS[path.suffix.lower()], [str(path)], sep="\t" if path.suffix.lower() == ".tsv" else None)
     for setting, column in (("text", data.text), ("label", data.label)):
         if column not in columns:
@@ -119,9 +128,13 @@ def _files(data: Data) -> Rows:
         for text, label in zip(columns[data.text], columns[data.label], strict=True)
         if text is not None and str(text).strip() and label is not None
     ]
-    names = tuple(sorted({label for _, label in pairs}, key=lambda name: (len(name), name) if name.isdigit() else (0, name)))
+    names = tuple(
+        sorted({label for _, label in pairs}, key=lambda name: (len(name), name) if name.isdigit() else (0, name))
+    )
     if len(names) > max(2, len(pairs) // 2):
-        raise UserError(f"data.label={data.label}: {len(names)} labels on {len(pairs)} rows; is that the label's column?")
+        raise UserError(
+            f"data.label={data.label}: {len(names)} labels on {len(pairs)} rows; is that the label's column?"
+        )
     index = {name: i for i, name in enumerate(names)}
     return Rows([text for text, _ in pairs], [index[label] for _, label in pairs], names)
 

@@ -25,6 +25,7 @@ class Splits:
     dropped: Mapping[str, int] = field(default_factory=dict)
 
     def items(self) -> Iterable[tuple[str, tuple[int, ...]]]:
+        """Name and row numbers of each split."""
         return (("train", self.train), ("quiz", self.quiz), ("validation", self.validation), ("test", self.test))
 
 
@@ -45,9 +46,9 @@ def cut(
 
     Args:
         texts, labels: the rows of the source.
-        sizes: the size of each of the four splits.
+        sizes: of each of the four splits.
         holdout: ``row`` cuts at random. ``sentence`` keeps every text that stands inside a held-out text, or around
-            one, out of train: SST-2's train rows are phrases, of which three in four stand inside another.
+            one, out of train; three in four of SST-2's phrases stand inside another.
         seed: of the data, not of the run: every seed, method and teacher sees the same rows.
         validation: rows that the source itself sets apart for validation.
 
@@ -55,30 +56,30 @@ def cut(
         UserError: if a split is larger than what there is to draw from.
     """
     contradictory, distinct = _distinct(texts, labels)
-    apart = set(validation or ())
-    official = [row for row in distinct.values() if row in apart]
-    known = {normal(texts[row]) for row in apart}
+    known = {normal(texts[row]) for row in validation or ()}
     pool = {text: row for text, row in distinct.items() if text not in known}
     counts = {name: _count(name, size, len(pool)) for name, size in sizes.items()}
     draw = random.Random(f"splits/{seed}")
+    parts: dict[str, list[int]] = {}
+    held_out = ["test", "quiz", "validation"]
     if validation is not None:
-        draw.shuffle(official)
-        official = _take("validation", official, counts["validation"])
-    order = ["test", "quiz"] if validation is not None else ["test", "quiz", "validation"]
+        held_out.remove("validation")
+        apart = [row for row in distinct.values() if row in validation]
+        parts["validation"] = _take("validation", draw.sample(apart, len(apart)), counts["validation"])
     cutter = {"row": _by_row, "sentence": _by_sentence}[holdout]
-    parts = cutter(pool, {name: counts[name] for name in order}, counts["train"], draw)
-    parts.setdefault("validation", official)
-    used = sum(map(len, parts.values()))
-    repeated = len(texts) - contradictory - len(distinct)
-    return Splits(
-        **{name: tuple(rows) for name, rows in parts.items()},
-        dropped={"both labels": contradictory, "repeated": repeated, "not drawn": len(distinct) - used},
-    )
+    parts |= cutter(pool, {name: counts[name] for name in held_out}, counts["train"], draw)
+    dropped = {
+        "both labels": contradictory,
+        "repeated": len(texts) - contradictory - len(distinct),
+        "not drawn": len(distinct) - sum(map(len, parts.values())),
+    }
+    return Splits(**{name: tuple(rows) for name, rows in parts.items()}, dropped=dropped)
 
 
 def _distinct(texts: Sequence[str], labels: Sequence[int]) -> tuple[int, dict[str, int]]:
     """Rows whose text stands there with two labels, counted; of all other texts the last row, so that a row set apart
-    for validation (they come last) is never shadowed by its repetition."""
+    for validation (they come last) is never shadowed by its repetition.
+    """
     keys = [normal(text) for text in texts]
     seen: dict[str, set[int]] = {}
     for key, label in zip(keys, labels, strict=True):
@@ -100,7 +101,9 @@ def _take(name: str, rows: Sequence[int], count: int) -> list[int]:
     return list(rows[:count])
 
 
-def _by_row(pool: Mapping[str, int], held_out: Mapping[str, int], train: int, draw: random.Random) -> dict[str, list[int]]:
+def _by_row(
+    pool: Mapping[str, int], held_out: Mapping[str, int], train: int, draw: random.Random
+) -> dict[str, list[int]]:
     rows = list(pool.values())
     draw.shuffle(rows)
     parts = {}
@@ -124,14 +127,17 @@ def _by_sentence(
         chosen = _take(name, [pool[root] for root in roots[start:]], count)
         parts[name] = chosen
         start += count
-    span = {text: (min(map(position.__getitem__, around)), max(map(position.__getitem__, around))) for text, around in inside.items()}
+    span = {
+        text: (min(map(position.__getitem__, around)), max(map(position.__getitem__, around)))
+        for text, around in inside.items()
+    }
     free = sorted((hi, row) for text, row in pool.items() for lo, hi in [span[text]] if lo >= start)
     parts["train"] = _take("train", [row for _, row in free], train)
     return parts
 
 
 def containing_roots(texts: Sequence[str]) -> dict[str, list[str]]:
-    """For each distinct normal text the roots in which it stands as a run of whole words; a root stands in itself alone.
+    """For each distinct normal text the roots in which it stands as a run of whole words; a root is in itself alone.
 
     Found longest first: a text that no longer text has claimed is a root and claims every run of its words that is
     itself a text. What stands inside a text stands inside that text's roots, so the runs of the roots suffice.

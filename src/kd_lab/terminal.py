@@ -1,8 +1,6 @@
-"""What a person sees: lines, a table at the end, and no warning that says nothing to them."""
+"""What a person sees: lines, and a table at the end."""
 
-import logging
 import sys
-import warnings
 
 from rich.console import Console
 from rich.table import Table
@@ -11,20 +9,6 @@ from kd_lab.results import ModelResult, Result, Snapshot
 
 # In a pipe or a log file a table has the room it needs.
 console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
-
-SILENCED: list[tuple[str, str]] = [
-    (r"The '.*dataloader' does not have many workers", "batches are ready-made tensors; a worker would only copy them"),
-    (r"The `?srun`? command is available", "whoever is on a cluster and starts a single process means to"),
-    (r"Checkpoint directory .* exists and is not empty", "the folder is the run's own"),
-    (r"Found \d+ module\(s\) in eval mode", "teachers are in eval mode on purpose; Distiller keeps the student in train mode"),
-    (r"Experiment logs directory .* exists", "the folder is the run's own"),
-    (r"The number of training batches \(\d+\) is smaller than the logging interval", "the last step of an epoch is logged"),
-    (r"`?isinstance\(treespec, LeafSpec\)`? is deprecated", "Lightning's own call; nothing a user can change"),
-]
-"""Library warnings that mean nothing to a user: a pattern and the reason for each."""
-
-LOUD_LIBRARIES = ("lightning.pytorch", "lightning.fabric", "transformers", "datasets", "huggingface_hub", "wandb", "httpx")
-"""Loggers whose remarks below an error are about themselves: devices found, tips, files fetched."""
 
 
 def say(text: str) -> None:
@@ -35,22 +19,6 @@ def say(text: str) -> None:
 def complain(text: str) -> None:
     """One line on standard error."""
     Console(stderr=True, highlight=False, soft_wrap=True).print(f"kd_lab: {text}", markup=False)
-
-
-def quiet_libraries() -> None:
-    """Silence what is listed above, one by one, and the progress bars of weight files."""
-    for pattern, _ in SILENCED:
-        warnings.filterwarnings("ignore", message=pattern)
-    for name in LOUD_LIBRARIES:
-        logging.getLogger(name).setLevel(logging.ERROR)
-
-
-def quiet_transformers() -> None:
-    """Silence the reports of loading: what they warn of, models.load checks itself."""
-    from transformers.utils import logging as transformers_logging
-
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
 
 
 def show(result: Result) -> None:

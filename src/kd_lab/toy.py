@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from kd_lab import quiet
+
 SUBJECTS = ["the film", "this movie", "the plot", "her acting", "the script", "their music", "the ending", "this scene"]
 PRAISE = ["lovely", "brilliant", "moving", "funny", "sharp", "warm", "clever", "fresh"]
 BLAME = ["dull", "clumsy", "tedious", "hollow", "noisy", "stale", "cold", "silly"]
@@ -41,18 +43,17 @@ def write_checkpoint(config: Mapping[str, Any], folder: Path) -> None:
         folder: made here.
     """
     import torch
-    from tokenizers import models
     from transformers import AutoConfig, AutoModel
 
+    quiet.transformers()
     text = list(sentences(1000)[0])
     byte_level = config["model_type"] == "roberta"
     tokenizer = _byte_pairs(text) if byte_level else _word_pieces(text)
-    assert isinstance(tokenizer.backend_tokenizer.model, models.BPE | models.WordPiece)
     positions = {"max_position_embeddings": LONGEST + 2}
     settings = {**positions, "vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id, **config}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = AutoModel.from_config(AutoConfig.for_model(**settings))
+        model = AutoModel.from_config(AutoConfig.for_model(**settings))  # type: ignore[no-untyped-call]
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
@@ -61,7 +62,9 @@ def _word_pieces(text: list[str]) -> Any:
     from transformers import BertTokenizer
 
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    words = sorted({word for line in text for word in line.replace(".", " . ").replace(",", " , ").replace("!", " ! ").split()})
+    words = sorted(
+        {word for line in text for word in line.replace(".", " . ").replace(",", " , ").replace("!", " ! ").split()}
+    )
     letters = sorted({character for word in words for character in word})
     vocabulary = [*special, *dict.fromkeys([*letters, *(f"##{letter}" for letter in letters), *words])]
     return BertTokenizer(vocab={word: i for i, word in enumerate(vocabulary)}, model_max_length=LONGEST)
@@ -76,4 +79,8 @@ def _byte_pairs(text: list[str]) -> Any:
     trained.train_from_iterator(text, vocab_size=400, special_tokens=special, show_progress=False)
     state = json.loads(trained.to_str())["model"]
     merges = [tuple(pair) if isinstance(pair, list) else tuple(pair.split(" ")) for pair in state["merges"]]
-    return RobertaTokenizer(vocab=state["vocab"], merges=merges, model_max_length=LONGEST)
+    return RobertaTokenizer(
+        vocab=state["vocab"],
+        merges=merges,  # type: ignore[arg-type]
+        model_max_length=LONGEST,
+    )

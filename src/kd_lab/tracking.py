@@ -25,7 +25,7 @@ def loggers(settings: Settings, title: str, teachers: list[str], folder: Path) -
         chosen.append(_wandb(settings, title, teachers, folder))
         yield chosen
     finally:
-        wandb.finish(quiet=True)
+        wandb.finish()
     if offline := sorted((folder / "wandb").glob("offline-run-*")):
         terminal.say(f"W&B wrote offline; to sync: wandb sync {offline[-1]}")
 
@@ -33,23 +33,21 @@ def loggers(settings: Settings, title: str, teachers: list[str], folder: Path) -
 def _wandb(settings: Settings, title: str, teachers: list[str], folder: Path) -> WandbLogger:
     import wandb
 
-    folder.mkdir(parents=True, exist_ok=True)
-    options: dict[str, Any] = {}
-    if "WANDB_MODE" not in os.environ and not wandb.login(prompt=False, verify=False):
-        options["mode"] = "offline"
-    logger = WandbLogger(
+    offline = "WANDB_MODE" not in os.environ and not wandb.login(prompt=False, verify=False)
+    run = wandb.init(
         name=title,
         project=os.environ.get("WANDB_PROJECT", settings.logger.project),
-        save_dir=str(folder),
-        group=os.environ.get("WANDB_RUN_GROUP", f"{settings.data.name}: {settings.teacher} → {settings.student}"),
+        dir=str(folder),
+        group=os.environ.get("WANDB_RUN_GROUP", f"{settings.data.name}: {' + '.join(teachers)} → {settings.student}"),
         job_type=settings.method.name,
-        tags=[settings.student, *(teachers or []), settings.noise.name],
-        config=flat(settings.model_dump(mode="json", exclude={"models": True, "method": {"target"}}, exclude_unset=True)),
+        tags=[*dict.fromkeys([settings.student, *teachers, settings.noise.name])],
+        config=flat(
+            settings.model_dump(mode="json", exclude={"models": True, "method": {"target"}}, exclude_unset=True)
+        ),
         settings=wandb.Settings(silent=True, console="off"),
-        **options,
+        mode="offline" if offline else None,
     )
-    _ = logger.experiment
-    return logger
+    return WandbLogger(experiment=run)
 
 
 def flat(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:

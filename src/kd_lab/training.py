@@ -4,6 +4,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -13,15 +14,16 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 from omegaconf import OmegaConf
 
-from kd_lab import evaluation, fingerprint, models, progress, results, terminal, tracking
+from kd_lab import evaluation, findings, models, progress, quiet, tracking
 from kd_lab.catalogue import Checkpoint
 from kd_lab.data import TextDataModule
 from kd_lab.distiller import Distiller, Optimization
 from kd_lab.errors import UserError
 from kd_lab.evaluation import Answers
+from kd_lab.hypergradient import differentiable_attention
 from kd_lab.methods.finetune import Finetune
 from kd_lab.models import TeacherEnsemble
-from kd_lab.results import DataResult, ModelResult, Result, TeacherResult
+from kd_lab.results import Result
 
 if TYPE_CHECKING:
     from kd_lab.experiment import Plan
@@ -40,8 +42,18 @@ def fit_and_test(run: "Plan", teachers: Sequence[Checkpoint]) -> Result:
     shutil.rmtree(run.folder, ignore_errors=True)
     run.folder.mkdir(parents=True)
     names = [teacher.name for teacher in teachers]
-    with tracking.loggers(run.settings, run.title, names, run.folder) as loggers:
+    with tracking.loggers(run.settings, run.title, names, run.folder) as loggers, attention_for(run.settings.precision):
         return training.carry_out(loggers)
+
+
+def attention_for(precision: str) -> AbstractContextManager[None]:
+    """The attention kernels that a precision should use.
+
+    Under bfloat16 matmuls torch's fused kernel for the CPU takes three times as long as plain matmuls, forward and
+    backward together (torch 2.13, 34 tokens, heads of 32).
+    """
+    slow = precision == "bf16-matmul" and not torch.cuda.is_available()
+    return differentiable_attention() if slow else nullcontext()
 
 
 class Training:
@@ -53,8 +65,8 @@ class Training:
     """
 
     def __init__(self, run: "Plan", teachers: Sequence[Checkpoint]):
-        terminal.quiet_libraries()
-        terminal.quiet_transformers()
+        quiet.libraries()
+        quiet.transformers()
         self.started = time.monotonic()
         self.run, self.settings, self.checkpoints = run, run.settings, teachers
         torch.set_float32_matmul_precision("medium" if run.settings.precision == "bf16-matmul" else "highest")
@@ -77,28 +89,37 @@ class Training:
 
     def carry_out(self, loggers: list[Logger]) -> Result:
         """Evaluate the teachers, warm up, fit, evaluate and save; result.json comes last."""
-        before = self._ask()
+        before: dict[str, Answers] = {}
         if self.teachers is not None:
+            before = self._ask(["teachers"])
             self._refuse_ignorant_teachers(before)
             self._warm_up(loggers)
         trainer, best = self._fit(loggers)
-        at_end = self._ask()
+        # Teachers that do not move are not asked again.
+        who = ["student", "teachers"] if self.method.teachers_learn else ["student"]
+        at_end = self._ask(who, before)
         displacement = self._displacement()
         checkpoint = torch.load(best.best_model_path, weights_only=True)
-        self.method.load_state_dict(checkpoint["state_dict"])
+        missing = self.method.load_state_dict(checkpoint["state_dict"], strict=False).missing_keys
+        assert self.method.teachers_learn is False or not missing
         best_epoch = int(checkpoint["epoch"]) + 1
-        answers = at_end if best_epoch == trainer.current_epoch else self._ask()
+        answers = at_end if best_epoch == trainer.current_epoch else self._ask(who, before)
         self._save(answers)
-        result = Result(
-            **self._description(),
-            **self._models(before, answers, at_end),
+        result = findings.of(
+            run=self.run,
+            student=self.student,
+            teachers=list(self.teachers or []),
+            checkpoints=self.checkpoints,
+            learned=self.method.teachers_learn,
+            before=before,
+            best=answers,
+            at_end=at_end,
             best_epoch=best_epoch,
             epochs=trainer.current_epoch,
             steps=trainer.global_step,
             teacher_updates=self.method.teacher_updates,
             teacher_displacement=displacement,
             seconds=time.monotonic() - self.started,
-            folder=self.run.folder,
         )
         result.write()
         return result
@@ -112,13 +133,16 @@ class Training:
         try:
             kind = getattr(import_module(path), name)
         except (ImportError, AttributeError, ValueError) as error:
-            raise UserError(f"method._target_={self.settings.method.target}: there is no such class ({error})") from error
+            raise UserError(
+                f"method._target_={self.settings.method.target}: there is no such class ({error})"
+            ) from error
         method: Distiller = kind(
             self.student,
             self.teachers,
             **self.settings.method.arguments(),
             optimization=self.optimization,
             quiz=self.data.quiz_batch,
+            seed=self.settings.seed,
         )
         return method
 
@@ -138,7 +162,7 @@ class Training:
         if epochs:
             # Numbered −epochs … −1: the distillation's batches and noise stay what they are without a warm-up.
             self.data.first_epoch = -epochs
-            warm_up = Finetune(self.student, optimization=self.optimization, prefix="warmup/")
+            warm_up = Finetune(self.student, optimization=self.optimization, seed=self.settings.seed, prefix="warmup/")
             self._run(self._trainer("warm-up", epochs, logger=loggers), warm_up)
             self.data.first_epoch = 0
 
@@ -149,7 +173,11 @@ class Training:
         if self.settings.patience:
             callbacks.append(EarlyStopping(MONITORED, patience=self.settings.patience, mode="max"))
         trainer = self._trainer(
-            self.settings.method.name, self.settings.max_epochs, logger=loggers, callbacks=callbacks, enable_checkpointing=True
+            self.settings.method.name,
+            self.settings.max_epochs,
+            logger=loggers,
+            callbacks=callbacks,
+            enable_checkpointing=True,
         )
         self._run(trainer, self.method)
         return trainer, best
@@ -163,7 +191,12 @@ class Training:
             raise
 
     def _trainer(
-        self, title: str, epochs: int | None = None, callbacks: Sequence[Callback] = (), enable_checkpointing: bool = False, **options: Any
+        self,
+        title: str,
+        epochs: int | None = None,
+        callbacks: Sequence[Callback] = (),
+        enable_checkpointing: bool = False,
+        **options: Any,
     ) -> Trainer:
         settings = dict(self.settings.trainer)
         shown, bars = progress.callbacks(title, settings.pop("enable_progress_bar", True))
@@ -180,15 +213,15 @@ class Training:
             **options,
         )
 
-    def _ask(self) -> dict[str, Answers]:
-        return evaluation.ask(self.method, self.data, self._trainer("evaluation", logger=False))
+    def _ask(self, who: Sequence[str], known: dict[str, Answers] | None = None) -> dict[str, Answers]:
+        return evaluation.ask(self.method, self.data, self._trainer("evaluation", logger=False), who, known)
 
     def _displacement(self) -> float:
         """‖φ_end − φ_start‖ / ‖φ_start‖ over all teachers together."""
         if self.teachers is None or not self.method.teachers_learn:
             return 0.0
         moved = started = 0.0
-        for member, start in zip(self.teachers.members, self._members(), strict=True):
+        for member, start in zip(self.teachers, self._members(), strict=True):
             for now, then in zip(member.parameters(), start.parameters(), strict=True):
                 moved += (now.detach().cpu().double() - then.detach().double()).square().sum().item()
                 started += then.detach().double().square().sum().item()
@@ -198,75 +231,10 @@ class Training:
         folder, run = self.run.folder, self.run
         self.student.save(folder / "student")
         if self.teachers is not None and self.method.teachers_learn:
-            for number, teacher in enumerate(self.teachers.members, 1):
-                teacher.save(folder / "teachers" / f"{number}-{teacher.name.replace('/', '-')}")  # type: ignore[operator]
+            for number, teacher in enumerate(self.teachers, 1):
+                teacher.save(folder / "teachers" / f"{number}-{teacher.name.replace('/', '-')}")
         evaluation.write_predictions(folder / "predictions", answers, run.rows.label_names)
         (folder / "splits.json").write_text(json.dumps(dict(run.splits.items())) + "\n", encoding="utf-8")
         composed = self.settings.model_dump(mode="json", by_alias=True, exclude_unset=True)
         (folder / "config.yaml").write_text(OmegaConf.to_yaml(composed), encoding="utf-8")
         shutil.rmtree(folder / "checkpoints")
-
-    def _description(self) -> dict[str, Any]:
-        run, settings = self.run, self.settings
-        noisy = settings.noise.p > 0 and settings.noise.name != "none"
-        return {
-            "schema": fingerprint.SCHEMA,
-            "fingerprint": run.fingerprint,
-            "name": run.title,
-            "method": settings.method.name,
-            "seed": settings.seed,
-            "data": DataResult(
-                name=settings.data.name,
-                digest=run.data_digest,
-                sizes={name: len(rows) for name, rows in run.splits.items()},
-                dropped=dict(run.splits.dropped),
-            ),
-            "noise": f"{settings.noise.name} {settings.noise.p:g}" if noisy else "none",
-            "warmup_epochs": settings.warmup_epochs if run.distils else 0,
-            "versions": results.versions(),
-            "git_revision": results.git_revision(),
-        }
-
-    def _models(self, before: dict[str, Answers], best: dict[str, Answers], at_end: dict[str, Answers]) -> dict[str, Any]:
-        parameters = self.student.count_parameters()
-        student = evaluation.student_scores(best)
-        teachers = []
-        for k, member in enumerate(self.teachers.members if self.teachers is not None else []):
-            assert isinstance(member, models.Classifier)
-            first, chosen = evaluation.member_scores(before, k), evaluation.member_scores(best, k)
-            teachers.append(
-                TeacherResult(
-                    name=member.name,
-                    parameters=member.count_parameters(),
-                    validation=chosen.validation,
-                    test=chosen.test,
-                    accuracy_before=first.test.accuracy,
-                    before=first,
-                    at_end=evaluation.member_scores(at_end, k),
-                    learned=self.method.teachers_learn,
-                    made_by=self.checkpoints[k].run.name if self.checkpoints[k].run else None,
-                )
-            )
-        return {
-            "student": ModelResult(
-                name=self.student.name, parameters=parameters, validation=student.validation, test=student.test
-            ),
-            "teachers": teachers,
-            "ensemble": evaluation.ensemble_scores(best) if teachers else None,
-            "times_smaller": max(t.parameters for t in teachers) / parameters if teachers else None,
-            "warnings": [*self._outsiders(), *_falls(teachers)],
-        }
-
-    def _outsiders(self) -> Iterator[str]:
-        for who, checkpoint in [("student", self.run.student), *(("teacher", teacher) for teacher in self.checkpoints)]:
-            origin = results.read(checkpoint.run) if checkpoint.run else None
-            if checkpoint.classifies and (origin is None or origin.data.digest != self.run.data_digest):
-                yield f"{who} {checkpoint.name} was trained elsewhere: it may have seen the quiz and test rows"
-
-
-def _falls(teachers: list[TeacherResult]) -> Iterator[str]:
-    for teacher in teachers:
-        for moment, now in (("at the best epoch", teacher.validation), ("at the end", teacher.at_end.validation)):
-            start = teacher.before.validation.accuracy
-            if now.accuracy < start:
-                yield f"teacher {teacher.name} fell from {start:.2%} to {now.accuracy:.2%} validation accuracy {moment}"

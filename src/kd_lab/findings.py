@@ -1,0 +1,109 @@
+"""From answers to a result: what a run found, in the form that is kept."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from kd_lab import evaluation, fingerprint, results
+from kd_lab.catalogue import Checkpoint
+from kd_lab.evaluation import Answers
+from kd_lab.models import Classifier
+from kd_lab.results import DataResult, ModelResult, Result, TeacherResult
+
+if TYPE_CHECKING:
+    from kd_lab.experiment import Plan
+
+Asked = Mapping[str, Answers]
+
+
+def of(
+    *,
+    run: "Plan",
+    student: Classifier,
+    teachers: Sequence[Classifier],
+    checkpoints: Sequence[Checkpoint],
+    learned: bool,
+    before: Asked,
+    best: Asked,
+    at_end: Asked,
+    **counts: float,
+) -> Result:
+    """The result of a run.
+
+    Args:
+        run: planned.
+        student, teachers: as they are now; ``checkpoints`` is where the teachers came from.
+        learned: whether the teachers were trained in this run.
+        before, best, at_end: what all answered before training, at the best epoch and after the last.
+        **counts: the further fields of :class:`kd_lab.results.Result`.
+    """
+    members = [
+        _teacher(model, checkpoint, learned, *(evaluation.member_scores(asked, k) for asked in (before, best, at_end)))
+        for k, (model, checkpoint) in enumerate(zip(teachers, checkpoints, strict=True))
+    ]
+    parameters = student.count_parameters()
+    found = {
+        "student": ModelResult(name=student.name, parameters=parameters, **dict(evaluation.student_scores(best))),
+        "teachers": members,
+        "ensemble": evaluation.ensemble_scores(best) if members else None,
+        "times_smaller": max(t.parameters for t in members) / parameters if members else None,
+        "warnings": [*_outsiders(run, checkpoints), *_falls(members)],
+    }
+    return Result.model_validate({**_description(run), **found, **counts})
+
+
+def _description(run: "Plan") -> dict[str, Any]:
+    return {
+        "schema": fingerprint.SCHEMA,
+        "fingerprint": run.fingerprint,
+        "name": run.title,
+        "method": run.settings.method.name,
+        "seed": run.settings.seed,
+        "data": _data(run),
+        "noise": run.noise,
+        "warmup_epochs": run.warmup_epochs,
+        "versions": results.versions(),
+        "git_revision": results.git_revision(),
+        "folder": run.folder,
+    }
+
+
+def _data(run: "Plan") -> DataResult:
+    sizes = {name: len(rows) for name, rows in run.splits.items()}
+    return DataResult(
+        name=run.settings.data.name, digest=run.data_digest, sizes=sizes, dropped=dict(run.splits.dropped)
+    )
+
+
+def _teacher(
+    model: Classifier,
+    checkpoint: Checkpoint,
+    learned: bool,
+    before: results.Snapshot,
+    best: results.Snapshot,
+    at_end: results.Snapshot,
+) -> TeacherResult:
+    return TeacherResult(
+        name=model.name,
+        parameters=model.count_parameters(),
+        **dict(best),
+        accuracy_before=before.test.accuracy,
+        before=before,
+        at_end=at_end,
+        learned=learned,
+        made_by=checkpoint.run.name if checkpoint.run else None,
+    )
+
+
+def _outsiders(run: "Plan", teachers: Sequence[Checkpoint]) -> Iterator[str]:
+    for who, checkpoint in [("student", run.student), *(("teacher", teacher) for teacher in teachers)]:
+        origin = results.read(checkpoint.run) if checkpoint.run else None
+        if checkpoint.classifies and (origin is None or origin.data.digest != run.data_digest):
+            yield f"{who} {checkpoint.name} was trained elsewhere: it may have seen the quiz and test rows"
+
+
+def _falls(teachers: Sequence[TeacherResult]) -> Iterator[str]:
+    for teacher in teachers:
+        start = teacher.before.validation.accuracy
+        for moment, now in (("at the best epoch", teacher.validation), ("at the end", teacher.at_end.validation)):
+            if now.accuracy < start:
+                yield f"teacher {teacher.name} fell from {start:.2%} to {now.accuracy:.2%} validation accuracy {moment}"

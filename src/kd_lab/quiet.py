@@ -1,0 +1,49 @@
+"""Library remarks that say nothing to a user are silenced here, one by one, and nowhere else."""
+
+import logging
+import warnings
+
+SILENCED: list[tuple[str, str]] = [
+    (r"The '.*dataloader' does not have many workers", "batches are ready-made tensors; a worker would only copy them"),
+    (r"The `?srun`? command is available", "whoever is on a cluster and starts a single process means to"),
+    (r"Checkpoint directory .* exists and is not empty", "the folder is the run's own"),
+    (
+        r"Found \d+ module\(s\) in eval mode",
+        "teachers are in eval mode on purpose; Distiller keeps the student in train mode",
+    ),
+    (r"Experiment logs directory .* exists", "the folder is the run's own"),
+    (
+        r"The number of training batches \(\d+\) is smaller than the logging interval",
+        "the last step of an epoch is logged",
+    ),
+    (r"`torch.jit.script` is deprecated", "torch's own call, where its forward mode is first used"),
+    (r"`?isinstance\(treespec, LeafSpec\)`? is deprecated", "Lightning's own call; nothing a user can change"),
+]
+"""Library warnings that mean nothing to a user: a pattern and the reason for each."""
+
+LOUD_LIBRARIES = (
+    "lightning.pytorch",
+    "lightning.fabric",
+    "transformers",
+    "datasets",
+    "huggingface_hub",
+    "wandb",
+    "httpx",
+)
+"""Loggers whose remarks below an error are about themselves: devices found, tips, files fetched."""
+
+
+def libraries() -> None:
+    """Silence what is listed above, one by one, and the progress bars of weight files."""
+    for pattern, _ in SILENCED:
+        warnings.filterwarnings("ignore", message=pattern)
+    for name in LOUD_LIBRARIES:
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def transformers() -> None:
+    """Silence the reports and bars of loading: what they warn of, models.load checks itself."""
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]

@@ -1,0 +1,71 @@
+"""Tiny random models, tokenizers trained on the spot and toy sentences; see kd_lab.toy."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from kd_lab import catalogue, models, quiet, settings, sources, splits
+from kd_lab.data import TextDataModule
+from kd_lab.models import Classifier
+from kd_lab.settings import Settings
+
+TINY = {"bert": "tiny-bert", "distilbert": "tiny-distilbert", "roberta": "tiny-roberta"}
+LABELS = ("negative", "positive")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quiet_and_alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One thread per test process, no W&B key, no hub, and a cache of its own where none is given."""
+    quiet.transformers()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WANDB_MODE", "offline")
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        patch.setenv("OMP_NUM_THREADS", "1")
+        if "KD_LAB_CACHE" not in os.environ:
+            patch.setenv("KD_LAB_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture
+def compose(tmp_path: Path) -> Callable[..., Settings]:
+    """Settings of a smoke run with further words, writing below the test's own folder."""
+
+    def make(*words: str, experiment: str = "smoke") -> Settings:
+        quietly = ["trainer.enable_progress_bar=false", f"output_dir={tmp_path / 'outputs'}"]
+        return settings.check(settings.compose([f"experiment={experiment}", *quietly, *words]))
+
+    return make
+
+
+@pytest.fixture
+def classifier() -> Callable[..., Classifier]:
+    """A random classifier, with a given probability in every dropout."""
+    known = settings.check(settings.compose(["experiment=smoke"])).models
+
+    def make(kind: str, seed: int = 0, dropout: float = 0.0) -> Classifier:
+        torch.manual_seed(seed)
+        made = models.load(catalogue.locate(TINY[kind], known), LABELS, 64)
+        for module in made.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = dropout
+        return made.train()
+
+    return make
+
+
+@pytest.fixture
+def toy_data() -> Callable[..., TextDataModule]:
+    """The toy sentences, for given models."""
+
+    def make(members: Sequence[Classifier], rows: int = 200, **options: object) -> TextDataModule:
+        data = settings.check(settings.compose(["data=toy", f"data.rows={rows}", "experiment=smoke"])).data
+        table = sources.load(data)
+        cut = splits.cut(table.texts, table.labels, data.sizes, data.holdout, data.seed)
+        return TextDataModule(table, cut, [member.encoder for member in members], **options)  # type: ignore[arg-type]
+
+    return make

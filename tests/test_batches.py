@@ -1,0 +1,131 @@
+"""Encoding, batching and the data module: what a model of a run gets to see."""
+
+import re
+from collections.abc import Callable
+from itertools import chain
+
+import pytest
+import torch
+
+from kd_lab.batching import TrainBatches, length_grouped, quiz_positions
+from kd_lab.data import TextDataModule
+from kd_lab.models import Classifier
+
+LENGTHS = [3 + (i * 7919) % 60 for i in range(1003)]
+
+
+def test_an_epoch_holds_every_row_once() -> None:
+    batches = length_grouped(LENGTHS, 32, 0, 0)
+    assert sorted(position for batch in batches for position in batch) == list(range(1003))
+    assert len(batches) == len(TrainBatches(LENGTHS, 32, 0)) == 32
+
+
+def test_rows_of_like_length_come_together() -> None:
+    padded = sum(max(LENGTHS[p] for p in batch) * len(batch) for batch in length_grouped(LENGTHS, 32, 0, 0))
+    assert padded < 1.1 * sum(LENGTHS)
+
+
+def test_batches_are_a_function_of_seed_and_epoch_and_lengths_do_not_rise_through_an_epoch() -> None:
+    assert length_grouped(LENGTHS, 32, 0, 1) == length_grouped(LENGTHS, 32, 0, 1)
+    assert length_grouped(LENGTHS, 32, 0, 1) != length_grouped(LENGTHS, 32, 0, 2)
+    assert length_grouped(LENGTHS, 32, 0, 1) != length_grouped(LENGTHS, 32, 1, 1)
+    first = [LENGTHS[batch[0]] for batch in length_grouped(LENGTHS, 32, 0, 0)]
+    assert first != sorted(first)
+
+
+def test_the_sampler_counts_epochs_from_its_first() -> None:
+    sampler = TrainBatches(LENGTHS, 32, seed=0, epoch=-2)
+    sampler.set_epoch(1)
+    assert {epoch for batch in sampler for epoch, _ in batch} == {-1}
+
+
+def test_quiz_batches_go_round_the_quiz() -> None:
+    lengths = LENGTHS[:100]
+    first = [quiz_positions(lengths, 32, 0, number) for number in range(4)]
+    second = [quiz_positions(lengths, 32, 0, number) for number in range(4, 8)]
+    assert sorted(chain(*first)) == sorted(chain(*second)) == list(range(100))
+    assert first != second
+    assert sorted(quiz_positions(lengths, 500, 0, 3)) == list(range(100))
+
+
+def test_every_model_gets_its_own_ids_and_shared_tokenizers_encode_once(
+    classifier: Callable[..., Classifier], toy_data: Callable[..., TextDataModule]
+) -> None:
+    bert, distilbert, roberta = (classifier(kind) for kind in ("bert", "distilbert", "roberta"))
+    assert bert.encoder.key == distilbert.encoder.key != roberta.encoder.key
+    data = toy_data([bert, distilbert, roberta])
+    batch = data.parts["train"].batch([0, 1, 2, 3])
+    assert set(batch.inputs) == {bert.encoder.key, roberta.encoder.key}
+    for model in (bert, roberta):
+        tokenizer = model.encoder.tokenizer
+        texts = [data.parts["train"].rows.texts[row] for row in batch.rows.tolist()]
+        expected = tokenizer(texts, padding=True, return_tensors="pt")
+        assert torch.equal(batch.inputs[model.encoder.key]["input_ids"], expected["input_ids"])
+        assert torch.equal(batch.inputs[model.encoder.key]["attention_mask"], expected["attention_mask"])
+        assert [tokenizer.decode(row, skip_special_tokens=True).strip()[:8] for row in expected["input_ids"]] == [
+            t[:8] for t in texts
+        ]
+
+
+def test_logits_do_not_depend_on_padding(
+    classifier: Callable[..., Classifier], toy_data: Callable[..., TextDataModule]
+) -> None:
+    for kind in ("bert", "distilbert", "roberta"):
+        model = classifier(kind).eval().double()
+        part = toy_data([model]).parts["train"]
+        shortest, longest = min(range(50), key=part.lengths.__getitem__), max(range(50), key=part.lengths.__getitem__)
+        assert part.lengths[shortest] < part.lengths[longest]
+        assert torch.allclose(model(part.batch([shortest])), model(part.batch([shortest, longest]))[:1], rtol=1e-12)
+
+
+def test_a_tokenizer_says_where_segments_begin_to_who_asks(classifier: Callable[..., Classifier]) -> None:
+    """A model whose forward knows token types gets them; DistilBERT's does not."""
+    assert "token_type_ids" in classifier("bert").takes
+    assert "token_type_ids" not in classifier("distilbert").takes
+
+
+def test_noise_touches_train_rows_only_and_is_the_same_for_all_models(
+    classifier: Callable[..., Classifier], toy_data: Callable[..., TextDataModule]
+) -> None:
+    bert, roberta = classifier("bert"), classifier("roberta")
+    data = toy_data([bert, roberta], noise="word", p=1.0, seed=3)
+    keys = next(iter(data.train_dataloader().sampler))
+    noisy = data.parts["train"][keys]
+    for model in (bert, roberta):
+        for ids in noisy.inputs[model.encoder.key]["input_ids"]:
+            words = model.encoder.tokenizer.decode(ids, skip_special_tokens=True)
+            assert set(re.findall("[a-z]+", words)[:-1]) == {"noise", "word"}  # the last one may be cut
+    clean = toy_data([bert, roberta])
+    for name in ("quiz", "validation", "test"):
+        for ours, theirs in zip(data.one_pass(name), clean.one_pass(name), strict=True):
+            for key in ours.inputs:
+                assert torch.equal(ours.inputs[key]["input_ids"], theirs.inputs[key]["input_ids"])
+
+
+def test_noise_differs_by_epoch_and_not_by_visit(
+    classifier: Callable[..., Classifier], toy_data: Callable[..., TextDataModule]
+) -> None:
+    bert = classifier("bert")
+    part = toy_data([bert], noise="word", p=0.5).parts["train"]
+
+    def ids(epoch: int) -> list[list[int]]:
+        return part.batch(range(20), epoch).inputs[bert.encoder.key]["input_ids"].tolist()
+
+    assert ids(0) == ids(0)
+    assert ids(0) != ids(1)
+    assert ids(-1) != ids(0)
+
+
+def test_long_sentences_are_cut(classifier: Callable[..., Classifier]) -> None:
+    encoder = classifier("bert").encoder
+    assert len(encoder.encode(["film " * 500])[0]["input_ids"]) == encoder.max_length == 64
+
+
+@pytest.mark.parametrize("size", [1, 7, 32])
+def test_the_loader_yields_the_samplers_batches(
+    size: int, classifier: Callable[..., Classifier], toy_data: Callable[..., TextDataModule]
+) -> None:
+    data = toy_data([classifier("bert")], batch_size=size)
+    rows = [batch.rows.tolist() for batch in data.train_dataloader()]
+    assert sorted(chain(*rows)) == sorted(data.parts["train"].numbers)
+    assert {len(batch) for batch in rows[:-1]} <= {size, len(data.parts["train"]) % size}

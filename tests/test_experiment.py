@@ -1,0 +1,240 @@
+"""Runs, whole: teachers made and found, results written, finished runs recognised."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+from transformers import pipeline
+
+from kd_lab import evaluation, experiment, fingerprint, results, settings, terminal
+from kd_lab.errors import UserError
+from kd_lab.results import Result
+from kd_lab.settings import Settings
+
+Compose = Callable[..., Settings]
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> Result:
+    """MetaDistil with a WordPiece and a byte-level teacher, a warm-up and noise."""
+    words = [
+        "experiment=smoke",
+        "noise=word",
+        "noise.p=0.1",
+        "max_epochs=3",
+        "trainer.enable_progress_bar=false",
+        "trainer.log_every_n_steps=1",
+    ]
+    folder = tmp_path_factory.mktemp("smoke")
+    return experiment.train(settings.check(settings.compose([*words, f"output_dir={folder}"])))
+
+
+def test_each_teacher_inside_the_run_is_as_good_as_in_its_own_run(smoke: Result) -> None:
+    """With other models' token ids it would not be: WordPiece and byte-level BPE share no vocabulary."""
+    for teacher in smoke.teachers:
+        own = results.read(smoke.folder.parent / str(teacher.made_by))
+        assert own is not None
+        assert own.student.name == teacher.name
+        assert teacher.accuracy_before == own.student.test.accuracy > 0.8
+        assert teacher.before.validation == own.student.validation
+        assert own.noise == "none"
+        assert own.warmup_epochs == 0
+
+
+def test_the_result_says_what_happened(smoke: Result) -> None:
+    written = json.loads((smoke.folder / "result.json").read_text(encoding="utf-8"))
+    assert written["schema"] == fingerprint.SCHEMA
+    assert written["student"]["name"] == "tiny-distilbert"
+    assert 0.6 < written["student"]["validation"]["accuracy"] <= 1
+    assert 0.6 < written["student"]["test"]["accuracy"] <= 1
+    assert [teacher["name"] for teacher in written["teachers"]] == ["tiny-bert", "tiny-roberta"]
+    assert 0.8 < written["ensemble"]["test"]["accuracy"] <= 1
+    assert written["steps"] == written["teacher_updates"] == 3 * 20
+    assert 0 < written["teacher_displacement"] < 0.1
+    largest = max(teacher["parameters"] for teacher in written["teachers"])
+    assert written["times_smaller"] == pytest.approx(largest / written["student"]["parameters"])
+    assert written["data"]["sizes"] == {"train": 320, "quiz": 8, "validation": 32, "test": 40}
+    assert set(written["versions"]) >= {"python", "torch", "lightning", "transformers"}
+    assert written["seconds"] > 0
+
+
+def test_the_run_folder_holds_what_people_need(smoke: Result) -> None:
+    assert "+" not in smoke.folder.name
+    for word in ("metadistil", "tiny-bert", "tiny-roberta", "tiny-distilbert", "toy", "word", "warm-up-1", "seed0"):
+        assert word in smoke.folder.name
+    splits = json.loads((smoke.folder / "splits.json").read_text(encoding="utf-8"))
+    assert {name: len(rows) for name, rows in splits.items()} == smoke.data.sizes
+    with (smoke.folder / "metrics.csv").open(encoding="utf-8") as file:
+        columns = set(csv.DictReader(file).fieldnames or [])
+    wanted = {
+        "train/loss",
+        "validation/accuracy",
+        "teacher/validation/accuracy",
+        "quiz/loss",
+        "warmup/train/loss",
+        "step",
+        "epoch",
+    }
+    assert wanted <= columns
+    again = settings.check(OmegaConf.to_container(OmegaConf.load(smoke.folder / "config.yaml")))  # type: ignore[arg-type]
+    assert again.student == "tiny-distilbert"
+
+
+def test_predictions_add_up_to_the_accuracy_and_hold_no_sentence(smoke: Result) -> None:
+    for split, scores in (("validation", smoke.student.validation), ("test", smoke.student.test)):
+        with (smoke.folder / "predictions" / f"{split}.csv").open(encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        assert len(rows) == scores.rows
+        assert sum(row["label"] == row["prediction"] for row in rows) / len(rows) == pytest.approx(scores.accuracy)
+        assert set(rows[0]) == {"row", "label", "prediction", "logit negative", "logit positive", "teachers"}
+
+
+def test_student_and_learned_teachers_are_pipelines(smoke: Result) -> None:
+    folders = [smoke.folder / "student", *(smoke.folder / "teachers").iterdir()]
+    assert len(folders) == 3
+    for folder in folders:
+        (answer,) = pipeline("text-classification", str(folder))("the film is really lovely .")
+        assert answer["label"] in {"negative", "positive"}
+
+
+def test_the_same_command_finds_the_finished_run_and_force_repeats_it_bit_by_bit(
+    compose: Compose, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("method=kd", "teacher=tiny-bert", "warmup_epochs=0", "max_epochs=1")
+    first = experiment.train(compose(*words))
+    said: list[str] = []
+    monkeypatch.setattr(terminal, "say", said.append)
+    found = experiment.train(compose(*words))
+    assert found == first
+    assert said == [f"found finished: {first.name}"]
+    said.clear()
+    weights = (first.folder / "student" / "model.safetensors").read_bytes()
+    again = experiment.train(compose(*words, "force=true"))
+    assert not any("fine-tuning it first" in line for line in said)
+    assert (again.folder / "student" / "model.safetensors").read_bytes() == weights
+    assert again.model_copy(update={"seconds": 0}) == first.model_copy(update={"seconds": 0})
+
+
+def test_a_half_written_run_is_not_finished(compose: Compose) -> None:
+    words = ("method=finetune", "student=tiny-bert", "max_epochs=1")
+    first = experiment.train(compose(*words))
+    (first.folder / "result.json").write_text('{"schema": 1', encoding="utf-8")
+    assert experiment.plan(compose(*words)).finished() is None
+    second = experiment.train(compose(*words))
+    assert second.student == first.student
+
+
+def test_two_teachers_of_one_name_have_their_own_seeds(compose: Compose) -> None:
+    run = experiment.plan(compose("teacher=tiny-bert+tiny-roberta+tiny-bert", "seed=5"))
+    made = [teacher for teacher in run.teachers if isinstance(teacher, experiment.Plan)]
+    assert [(plan.student.name, plan.settings.seed) for plan in made] == [
+        ("tiny-bert", 5),
+        ("tiny-roberta", 5),
+        ("tiny-bert", 1005),
+    ]
+    assert len({plan.folder for plan in made}) == 3
+
+
+def test_a_teacher_is_the_run_that_a_user_would_type(compose: Compose) -> None:
+    run = experiment.plan(
+        compose("method=kd", "teacher=tiny-bert", "noise=word", "warmup_epochs=2", "lr=1e-4", "patience=1")
+    )
+    (teacher,) = run.teachers
+    assert isinstance(teacher, experiment.Plan)
+    typed = experiment.plan(
+        compose("method=finetune", "student=tiny-bert", "max_epochs=4", "lr=5e-3", "batch_size=16", "teacher=anything")
+    )
+    assert teacher.fingerprint == typed.fingerprint
+    assert teacher.folder == typed.folder
+
+
+def test_an_earlier_run_teaches_and_an_outsider_is_warned_of(compose: Compose) -> None:
+    first = experiment.train(compose("method=finetune", "student=tiny-bert", "max_epochs=4"))
+    taught = experiment.train(compose("method=kd", f"teacher={first.folder}", "max_epochs=1", "warmup_epochs=0"))
+    assert taught.teachers[0].accuracy_before == first.student.test.accuracy
+    assert taught.warnings == []
+    outside = experiment.train(
+        compose("method=kd", f"teacher={first.folder / 'student'}", "max_epochs=1", "warmup_epochs=0", "seed=1")
+    )
+    assert outside.warnings == ["teacher student was trained elsewhere: it may have seen the quiz and test rows"]
+    other_rows = experiment.train(
+        compose("method=kd", f"teacher={first.folder}", "max_epochs=1", "warmup_epochs=0", "data.seed=1")
+    )
+    assert len(other_rows.warnings) == 1
+
+
+def test_a_teacher_that_knows_nothing_is_refused(compose: Compose) -> None:
+    with pytest.raises(UserError, match=r"teacher tiny-bert has .*% validation accuracy, no more than always saying"):
+        experiment.train(compose("teacher=tiny-bert", "teacher_finetune_lr=1e-9", "teacher_epochs=1"))
+
+
+def test_a_teacher_that_falls_is_warned_of(compose: Compose) -> None:
+    result = experiment.train(compose("teacher=tiny-bert", "method.teacher_lr=0.05", "max_epochs=1", "warmup_epochs=0"))
+    (teacher,) = result.teachers
+    assert teacher.at_end.validation.accuracy < teacher.before.validation.accuracy
+    assert any("teacher tiny-bert fell from" in warning for warning in result.warnings)
+
+
+def test_the_best_epoch_is_the_earliest_of_the_best_and_patience_counts_epochs(
+    compose: Compose, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = experiment.train(compose("method=finetune", "student=tiny-bert", "max_epochs=8", "patience=2"))
+    with (result.folder / "metrics.csv").open(encoding="utf-8") as file:
+        table = [row["validation/accuracy"] for row in csv.DictReader(file)]
+    accuracies = [float(value) for value in table if value]
+    assert result.best_epoch == accuracies.index(max(accuracies)) + 1
+    assert result.epochs == min(8, result.best_epoch + 2) == len(accuracies)
+    assert result.student.validation.accuracy == pytest.approx(max(accuracies))
+
+
+def test_without_a_warm_up_the_batches_are_what_they_are_with_one(
+    compose: Compose, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that the two settings can be compared row by row."""
+    from kd_lab.methods.kd import KnowledgeDistillation
+
+    seen: list[list[int]] = []
+    original = KnowledgeDistillation.training_step
+
+    def watch(self, batch, index):  # type: ignore[no-untyped-def]
+        seen.append(batch.rows.tolist())
+        original(self, batch, index)
+
+    monkeypatch.setattr(KnowledgeDistillation, "training_step", watch)
+    for epochs in (0, 2):
+        experiment.train(compose("method=kd", "teacher=tiny-bert", f"warmup_epochs={epochs}", "max_epochs=2"))
+    assert len(seen) == 80
+    assert seen[:40] == seen[40:]
+
+
+def test_wandb_writes_offline_and_says_how_to_sync(compose: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WANDB_MODE")
+    for name in ("WANDB_API_KEY", "NETRC"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", "nowhere")
+    said: list[str] = []
+    monkeypatch.setattr(terminal, "say", said.append)
+    result = experiment.train(compose("method=finetune", "student=tiny-bert", "max_epochs=1", "logger=wandb"))
+    (folder,) = (result.folder / "wandb").glob("offline-run-*")
+    assert list(folder.glob("*.wandb"))
+    assert f"W&B wrote offline; to sync: wandb sync {folder}" in said
+
+
+def test_scores_are_counted_not_guessed() -> None:
+    logits = torch.tensor([[2.0, 0.0], [0.0, 1.0], [3.0, 0.0]])
+    scores = evaluation.score(logits, torch.tensor([0, 0, 0]))
+    assert scores.accuracy == pytest.approx(2 / 3)
+    assert scores.rows == 3
+
+
+def test_train_takes_the_words_of_the_command_line(tmp_path: Path) -> None:
+    import kd_lab
+
+    words = ["experiment=smoke", "method=finetune", "student=tiny-bert", "max_epochs=1", f"output_dir={tmp_path}"]
+    assert kd_lab.train(words).student.name == "tiny-bert"
+    with pytest.raises(UserError, match="max_epochs=0"):
+        kd_lab.train(["max_epochs=0"])

@@ -1,0 +1,74 @@
+"""What makes two runs the same run."""
+
+from collections.abc import Callable
+
+import pytest
+
+from kd_lab import experiment, fingerprint
+from kd_lab.settings import Settings
+
+Compose = Callable[..., Settings]
+
+
+def of(settings: Settings) -> str:
+    return experiment.plan(settings).fingerprint
+
+
+def test_every_setting_either_enters_or_is_left_out() -> None:
+    groups = (
+        fingerprint.OF_EVERY_RUN,
+        fingerprint.BY_CONTENT,
+        fingerprint.OF_DISTILLATION,
+        fingerprint.OF_TEACHERS,
+        fingerprint.LEFT_OUT,
+        ("method", "noise"),
+    )
+    names = [name for group in groups for name in group]
+    assert sorted(names) == sorted(Settings.model_fields)
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "seed=1", "max_epochs=3", "patience=2", "batch_size=8", "lr=1e-4", "weight_decay=0.1", "precision=bf16-mixed",
+        "warmup_epochs=2", "noise=word", "method=kd", "method.alpha=0.4", "method.inner_lr=1e-4", "student=tiny-bert",
+        "teacher=tiny-bert", "teacher=tiny-roberta+tiny-bert", "teacher_epochs=5", "teacher_finetune_lr=1e-3",
+        "teacher_batch_size=8", "teacher_weight_decay=0.1", "data.seed=1", "data.train=0.5", "data.test=20",
+        "data.max_length=16", "data.rows=500", "+models.tiny-bert.layers=1",
+    ],
+)  # fmt: skip
+def test_what_decides_a_result_enters(word: str, compose: Compose) -> None:
+    assert of(compose(word)) != of(compose())
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["logger=wandb", "trainer.log_every_n_steps=3", "output_dir=elsewhere", "force=true", "debug=true", "noise.p=0.3",
+     "+trainer.num_nodes=1", "+models.bert.revision=other"],
+)  # fmt: skip
+def test_what_decides_nothing_does_not(word: str, compose: Compose) -> None:
+    assert of(compose(word)) == of(compose())
+
+
+@pytest.mark.parametrize("word", ["teacher=nothing", "warmup_epochs=3", "teacher_epochs=9"])
+def test_fine_tuning_ignores_teacher_and_warm_up(word: str, compose: Compose) -> None:
+    plain = ("method=finetune", "student=tiny-bert")
+    assert of(compose(*plain, word)) == of(compose(*plain))
+
+
+def test_the_schema_enters(compose: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = of(compose())
+    monkeypatch.setattr(fingerprint, "SCHEMA", 99)
+    assert of(compose()) != before
+
+
+def test_the_content_of_data_and_models_counts_and_not_where_they_lie(
+    compose: Compose, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    prints = []
+    for name, first in (("a", "good film 0"), ("b", "good film 0"), ("c", "bad film 0")):
+        folder = tmp_path_factory.mktemp(name)
+        lines = [f"{first},1"] + [f"film number {i},{i % 2}" for i in range(99)]
+        (folder / "rows.csv").write_text("text,label\n" + "\n".join(lines) + "\n", encoding="utf-8")
+        prints.append(of(compose("data=files", f"data.path={folder / 'rows.csv'}")))
+    assert prints[0] == prints[1] != prints[2]

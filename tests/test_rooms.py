@@ -1,0 +1,84 @@
+"""The house: who may import whom, and how large a room may be."""
+
+import ast
+from pathlib import Path
+
+import kd_lab
+
+ROOMS = Path(kd_lab.__file__).parent
+FLOORS = [
+    {"errors", "memory", "quiet", "noise", "losses", "hypergradient", "batching", "encoding"},
+    {"splits", "settings", "results", "downloads", "toy"},
+    {"sources", "catalogue", "fingerprint", "teachers", "terminal", "models"},
+    {"data", "distiller", "progress", "tracking"},
+    {"evaluation", "findings", "methods.finetune", "methods.kd", "methods.metadistil"},
+    {"training"},
+    {"experiment"},
+    {"run"},
+]
+"""From the ground up: a room imports only from lower floors, and from its own below the methods."""
+MATHEMATICS = {"noise", "losses", "hypergradient", "batching", "splits"}
+BEFORE_TORCH = {"errors", "memory", "quiet", "noise", "splits", "settings", "results", "downloads", "toy", "sources"}
+BEFORE_TORCH |= {"catalogue", "fingerprint", "teachers", "terminal", "experiment", "run"}
+
+
+def rooms() -> dict[str, Path]:
+    found = {".".join(path.relative_to(ROOMS).with_suffix("").parts): path for path in ROOMS.rglob("*.py")}
+    return {name: path for name, path in found.items() if not name.endswith("__init__")}
+
+
+def imports(path: Path, *, at_the_top: bool = False) -> set[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    lazy = (
+        {n for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.If) for n in ast.walk(node)}
+        if at_the_top
+        else set()
+    )
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if node in lazy:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | (
+                {f"kd_lab.{alias.name}" for alias in node.names} if node.module == "kd_lab" else set()
+            )
+    return found
+
+
+def test_every_room_has_a_floor() -> None:
+    assert set(rooms()) == set().union(*FLOORS)
+
+
+def test_imports_go_downwards_only() -> None:
+    floor = {room: level for level, names in enumerate(FLOORS) for room in names}
+    # They name the type of the plan that experiment hands them.
+    agreed = {("training", "experiment"), ("findings", "experiment")}
+    for room, path in rooms().items():
+        for name in imports(path):
+            other = name.removeprefix("kd_lab.")
+            if name.startswith("kd_lab.") and other in floor and (room, other) not in agreed:
+                same = floor[other] == floor[room] and "methods" not in room + other
+                assert floor[other] < floor[room] or same, f"{room} imports {other}"
+
+
+def test_the_mathematics_knows_no_machinery() -> None:
+    for room in MATHEMATICS:
+        outside = {name.split(".")[0] for name in imports(rooms()[room])}
+        assert not outside & {"lightning", "hydra", "omegaconf", "wandb", "datasets", "pydantic"}, room
+
+
+def test_a_finished_run_is_found_without_importing_torch() -> None:
+    for room in BEFORE_TORCH:
+        outside = {name.split(".")[0] for name in imports(rooms()[room], at_the_top=True)}
+        assert not outside & {"torch", "lightning", "transformers", "datasets", "wandb", "torchmetrics"}, room
+
+
+def test_rooms_and_functions_stay_small() -> None:
+    for room, path in rooms().items():
+        source = path.read_text(encoding="utf-8")
+        assert source.count("\n") <= 250, room
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.FunctionDef):
+                assert (node.end_lineno or 0) - node.lineno < 40, f"{room}.{node.name}"

@@ -1,0 +1,71 @@
+"""With the real weights and the real sentences that package registries carry."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn.functional import cosine_similarity
+
+from kd_lab import catalogue, downloads, experiment, hypergradient, models, settings, sources, splits
+from kd_lab.data import TextDataModule
+from kd_lab.methods.metadistil import MetaDistil
+from kd_lab.models import TeacherEnsemble
+
+pytestmark = pytest.mark.slow
+
+WORDS = ["experiment=quickstart", "logger=csv", "trainer.enable_progress_bar=false"]
+
+
+def test_minilm_is_the_hubs_file_and_fewer_layers_are_its_first() -> None:
+    s = settings.check(settings.compose(WORDS))
+    whole = catalogue.locate("minilm", s.models)
+    expected = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+    assert downloads.sha256_of(whole.folder / "model.safetensors") == expected
+    full = dict(models.load(whole, ("a", "b"), 128).named_parameters())
+    for name, layers in (("minilm2", 2), ("minilm3", 3), ("minilm5", 5)):
+        model = models.load(catalogue.locate(name, s.models), ("a", "b"), 128)
+        assert model.model.config.num_hidden_layers == layers
+        body = {key: value for key, value in model.named_parameters() if "classifier" not in key}
+        assert all(torch.equal(value, full[key]) for key, value in body.items())
+
+
+def test_the_snippets_are_the_sentences_of_the_package() -> None:
+    rows = sources.load(settings.check(settings.compose(WORDS)).data)
+    assert len(rows.texts) == 10_072
+    assert 0.45 < Counter(rows.labels)[1] / len(rows.labels) < 0.55
+    assert all(text.strip() == text and text for text in rows.texts)
+
+
+@pytest.mark.parametrize("way", ["forward_mode", "finite_difference"])
+def test_on_real_weights_in_float32_the_ways_agree_with_the_yardstick(way: str) -> None:
+    torch.manual_seed(0)
+    s = settings.check(settings.compose(WORDS))
+    rows = sources.load(s.data)
+    cut = splits.cut(rows.texts, rows.labels, {**s.data.sizes, "train": 64}, s.data.holdout, s.data.seed)
+    student, teacher = (
+        models.load(catalogue.locate(name, s.models), rows.label_names, 64) for name in ("minilm3", "minilm")
+    )
+    data = TextDataModule(rows, cut, [student.encoder, teacher.encoder])
+    method = MetaDistil(student, TeacherEnsemble([teacher]), quiz=data.quiz_batch)
+    method.train()
+    batch = data.parts["train"].batch(range(16))
+
+    def gradient(name: str) -> torch.Tensor:
+        torch.manual_seed(1)
+        parts = hypergradient.HYPERGRADIENTS[name](method.lesson(batch)).gradients
+        return torch.cat([part.flatten() for part in parts]).double()
+
+    yardstick = gradient("unrolled")
+    assert cosine_similarity(gradient(way), yardstick, dim=0) > 0.99999
+    assert (gradient(way) - yardstick).norm() < 1e-3 * yardstick.norm()
+
+
+def test_metadistil_on_real_sentences_learns(tmp_path: Path) -> None:
+    small = ["data.train=640", "data.test=500", "data.validation=400", "max_epochs=1", "precision=float32"]
+    result = experiment.train(settings.check(settings.compose([*WORDS, *small, f"output_dir={tmp_path}"])))
+    (teacher,) = result.teachers
+    assert teacher.accuracy_before > 0.7
+    assert result.student.test.accuracy > 0.55
+    assert result.teacher_updates == 20
+    assert 0 < result.teacher_displacement < 0.01
