@@ -154,22 +154,29 @@ def test_a_teacher_is_the_run_that_a_user_would_type(compose: Compose) -> None:
 
 def test_an_earlier_run_teaches_and_an_outsider_is_warned_of(compose: Compose) -> None:
     first = experiment.train(compose("method=finetune", "student=tiny-bert", "max_epochs=4"))
-    taught = experiment.train(compose("method=kd", f"teacher={first.folder}", "max_epochs=1", "warmup_epochs=0"))
-    assert taught.teachers[0].accuracy_before == first.student.test.accuracy
-    assert taught.warnings == []
-    outside = experiment.train(
-        compose("method=kd", f"teacher={first.folder / 'student'}", "max_epochs=1", "warmup_epochs=0", "seed=1")
-    )
-    assert outside.warnings == ["teacher student was trained elsewhere: it may have seen the quiz and test rows"]
-    other_rows = experiment.train(
-        compose("method=kd", f"teacher={first.folder}", "max_epochs=1", "warmup_epochs=0", "data.seed=1")
-    )
-    assert len(other_rows.warnings) == 1
+
+    def taught_by(teacher: Path, *words: str) -> tuple[Result, list[str]]:
+        result = experiment.train(compose("method=kd", f"teacher={teacher}", "max_epochs=1", "warmup_epochs=0", *words))
+        return result, [warning for warning in result.warnings if "trained elsewhere" in warning]
+
+    result, warnings = taught_by(first.folder)
+    assert result.teachers[0].accuracy_before == first.student.test.accuracy
+    assert warnings == []
+    _, warnings = taught_by(first.folder / "student", "seed=1")
+    assert warnings == ["teacher student was trained elsewhere: it may have seen the quiz and test rows"]
+    _, warnings = taught_by(first.folder, "data.seed=1")
+    assert len(warnings) == 1
 
 
 def test_a_teacher_that_knows_nothing_is_refused(compose: Compose) -> None:
     with pytest.raises(UserError, match=r"teacher tiny-bert has .*% validation accuracy, no more than always saying"):
         experiment.train(compose("teacher=tiny-bert", "teacher_finetune_lr=1e-9", "teacher_epochs=1"))
+
+
+def test_a_student_that_learned_nothing_is_warned_of(compose: Compose) -> None:
+    result = experiment.train(compose("method=finetune", "student=tiny-bert", "max_epochs=1", "lr=1e-9"))
+    assert len(result.warnings) == 1
+    assert "the student is no better than always saying the commonest label" in result.warnings[0]
 
 
 def test_a_teacher_that_falls_is_warned_of(compose: Compose) -> None:

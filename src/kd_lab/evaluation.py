@@ -71,6 +71,11 @@ def score(logits: Tensor, labels: Tensor) -> Scores:
     return Scores(accuracy=right, loss=cross_entropy(logits, labels).item(), rows=len(labels))
 
 
+def majority(labels: Tensor) -> float:
+    """The accuracy of always saying the commonest of ``labels`` [N]."""
+    return labels.bincount().max().item() / len(labels)
+
+
 def student_scores(answers: Mapping[str, Answers]) -> Snapshot:
     """The student's scores on every evaluated split."""
     return Snapshot(**{name: score(a.student, a.labels) for name, a in answers.items()})

@@ -46,7 +46,7 @@ def of(
         "teachers": members,
         "ensemble": evaluation.ensemble_scores(best) if members else None,
         "times_smaller": max(t.parameters for t in members) / parameters if members else None,
-        "warnings": [*_outsiders(run, checkpoints), *_falls(members)],
+        "warnings": [*_outsiders(run, checkpoints), *_falls(members), *_ignorance(best["validation"])],
     }
     return Result.model_validate({**_description(run), **found, **counts})
 
@@ -99,6 +99,12 @@ def _outsiders(run: "Plan", teachers: Sequence[Checkpoint]) -> Iterator[str]:
         origin = results.read(checkpoint.run) if checkpoint.run else None
         if checkpoint.classifies and (origin is None or origin.data.digest != run.data_digest):
             yield f"{who} {checkpoint.name} was trained elsewhere: it may have seen the quiz and test rows"
+
+
+def _ignorance(answers: Answers) -> Iterator[str]:
+    share = evaluation.majority(answers.labels)
+    if evaluation.score(answers.student, answers.labels).accuracy <= share:
+        yield f"the student is no better than always saying the commonest label ({share:.2%}): train it longer"
 
 
 def _falls(teachers: Sequence[TeacherResult]) -> Iterator[str]:

@@ -2,11 +2,29 @@
 
 import sys
 import time
+from typing import Any
 
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, TQDMProgressBar
 
 from kd_lab import terminal
+
+SHOWN = {"train/loss": "loss", "validation/accuracy": "accuracy", "teacher/validation/accuracy": "teachers"}
+"""Metrics that are shown, and under which name: the student's are the ones without a subject."""
+
+
+def shown(metrics: dict[str, Any]) -> dict[str, Any]:
+    """The metrics that are shown, by short name, those of a warm-up included."""
+    plain = {name.removeprefix("warmup/"): value for name, value in metrics.items()}
+    return {short: plain[name] for name, short in SHOWN.items() if name in plain}
+
+
+class Bar(TQDMProgressBar):
+    """Lightning's bar with metrics short enough for a terminal of 80 columns."""
+
+    def get_metrics(self, trainer: Trainer, module: LightningModule) -> dict[str, Any]:
+        """What stands at the end of the bar."""
+        return shown(dict(super().get_metrics(trainer, module)))
 
 
 class EpochLines(Callback):
@@ -21,19 +39,9 @@ class EpochLines(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Called by Lightning after an epoch's validation."""
-        metrics = {
-            name.split("/", 1)[1] if name.startswith("warmup/") else name: value
-            for name, value in trainer.callback_metrics.items()
-        }
-        parts = [f"{self.title}: epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"]
-        for name, label in [
-            ("train/loss", "training loss"),
-            ("validation/accuracy", "validation accuracy"),
-            ("teacher/validation/accuracy", "teachers'"),
-        ]:
-            if name in metrics:
-                parts.append(f"{label} {metrics[name].item():.4f}")
-        line = f"{', '.join(parts)}, {time.monotonic() - self.start:.0f} s"
+        metrics = [f"{name} {value.item():.4f}" for name, value in shown(trainer.callback_metrics).items()]
+        epoch = f"{self.title}: epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
+        line = ", ".join([epoch, *metrics, f"{time.monotonic() - self.start:.0f} s"])
         bar = trainer.progress_bar_callback
         if isinstance(bar, TQDMProgressBar):
             bar.print(line)
@@ -44,4 +52,4 @@ class EpochLines(Callback):
 def callbacks(title: str, bars: bool) -> tuple[list[Callback], bool]:
     """The callbacks that show progress, and whether there is a bar: never in a pipe or a log file."""
     bars = bars and sys.stdout.isatty()
-    return [EpochLines(title), *([TQDMProgressBar(refresh_rate=5)] if bars else [])], bars
+    return [EpochLines(title), *([Bar()] if bars else [])], bars

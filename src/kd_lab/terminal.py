@@ -2,6 +2,7 @@
 
 import sys
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -23,16 +24,16 @@ def complain(text: str) -> None:
 
 def show(result: Result) -> None:
     """The result as a small table, its warnings, and where everything is."""
-    table = Table(title=result.name, title_justify="left")
+    table = Table(title=result.name, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for column in ("", "model"):
         table.add_column(column, no_wrap=True)
-    for column in ("validation %", "test %", "before %", "parameters", "times smaller"):
+    for column in ("valid. %", "test %", "before %", "parameters", "smaller"):
         table.add_column(column, justify="right", no_wrap=True)
     for teacher in result.teachers:
         table.add_row("teacher", *_cells(teacher), f"{100 * teacher.accuracy_before:.2f}", f"{teacher.parameters:,}")
     if result.ensemble and len(result.teachers) > 1:
-        table.add_row("mean of teachers", *_cells(result.ensemble))
-    smaller = f"{result.times_smaller:.1f}" if result.times_smaller else ""
+        table.add_row("teachers", f"mean of {len(result.teachers)}", *_cells(result.ensemble))
+    smaller = f"{result.times_smaller:.1f}×" if result.times_smaller else ""
     table.add_row("student", *_cells(result.student), "", f"{result.student.parameters:,}", smaller)
     console.print(table)
     for warning in result.warnings:
@@ -44,5 +45,5 @@ def show(result: Result) -> None:
 
 
 def _cells(scores: ModelResult | Snapshot) -> list[str]:
-    name = scores.name if isinstance(scores, ModelResult) else ""
-    return [name, f"{100 * scores.validation.accuracy:.2f}", f"{100 * scores.test.accuracy:.2f}"]
+    name = [scores.name] if isinstance(scores, ModelResult) else []
+    return [*name, f"{100 * scores.validation.accuracy:.2f}", f"{100 * scores.test.accuracy:.2f}"]

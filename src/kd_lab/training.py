@@ -147,8 +147,7 @@ class Training:
         return method
 
     def _refuse_ignorant_teachers(self, before: dict[str, Answers]) -> None:
-        labels = before["validation"].labels
-        majority = labels.bincount().max().item() / len(labels)
+        majority = evaluation.majority(before["validation"].labels)
         for member, teacher in enumerate(self.checkpoints):
             accuracy = evaluation.member_scores(before, member).validation.accuracy
             if accuracy <= majority:
