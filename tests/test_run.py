@@ -34,12 +34,16 @@ def test_help_is_quick_and_lists_the_choices(tmp_path: Path) -> None:
     assert seconds < 2
 
 
-@pytest.mark.parametrize("word", ["method=metadistill", "method.alpha=7", "student=", "seed=1=2"])
+@pytest.mark.parametrize(
+    "word",
+    ["method=metadistill", "method.alpha=7", "student=", "seed=1=2", "method.alfa=1", "data=files", "teacher=bort"],
+)
 def test_a_mistyped_word_is_refused_quickly_and_without_a_traceback(word: str, tmp_path: Path) -> None:
     seconds, done = timed(word, folder=tmp_path)
     assert done.returncode != 0
     assert "Traceback" not in done.stderr + done.stdout
-    assert word.split("=")[0] in done.stderr or "mismatched input" in done.stderr
+    (line,) = done.stderr.strip().splitlines()
+    assert word.split("=")[0] in line or word.split("=")[1] in line
     assert seconds < 2
     assert list(tmp_path.iterdir()) == []
 

@@ -57,17 +57,22 @@ def locate(name: str, models: Mapping[str, Origin]) -> Checkpoint:
     Raises:
         UserError: if there is none, or it cannot be had.
     """
+    refuse_unknown(name, models)
     if origin := models.get(name):
         return _checkpoint(name, _bring(name, origin), origin.layers)
     folder = Path(name).expanduser()
     if folder.is_dir():
         run = folder if (folder / "result.json").is_file() else None
         return _checkpoint(folder.resolve().name, folder / "student" if run else folder, run=run)
-    if name.count("/") == 1 and not name.startswith((".", "/", "~")):
-        return _checkpoint(name, downloads.from_hub(name, FILES))
-    raise UserError(
-        f"there is no model {name!r}; choose one of {', '.join(models)}, a folder, or a hub id like org/name"
-    )
+    return _checkpoint(name, downloads.from_hub(name, FILES))
+
+
+def refuse_unknown(name: str, models: Mapping[str, Origin]) -> None:
+    """Raise a UserError for a name that cannot stand for any checkpoint; looks at nothing outside this machine."""
+    like_a_hub_id = name.count("/") == 1 and not name.startswith((".", "/", "~"))
+    if name not in models and not like_a_hub_id and not Path(name).expanduser().is_dir():
+        known = ", ".join(models)
+        raise UserError(f"there is no model {name!r}; choose one of {known}, a folder, or a hub id like org/name")
 
 
 def _checkpoint(name: str, folder: Path, layers: int | None = None, run: Path | None = None) -> Checkpoint:

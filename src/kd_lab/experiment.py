@@ -94,6 +94,8 @@ def plan(settings: Settings) -> Plan:
     Raises:
         UserError: if any of it cannot be had.
     """
+    for name in (settings.student, *(settings.teacher_names if settings.method.uses_teachers else ())):
+        catalogue.refuse_unknown(name, settings.models)
     rows = sources.load(settings.data)
     cut = splits.cut(
         rows.texts, rows.labels, settings.data.sizes, settings.data.holdout, settings.data.seed, rows.validation

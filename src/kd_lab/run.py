@@ -1,8 +1,10 @@
 """The door: python -m kd_lab.run method=metadistil teacher=bert+roberta."""
 
+import os
 import sys
 
 import hydra
+from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 from kd_lab import settings, terminal
@@ -13,9 +15,8 @@ def run(config: DictConfig) -> None:
     """One job: check the settings, find or carry out the run, print its result.
 
     Raises:
-        SystemExit: with 2 after a line about what the user can put right, with 130 after Ctrl-C.
+        SystemExit: with 2 after one line about what the user can put right; under ``debug=true`` the error itself.
     """
-    debug = bool(config.get("debug"))
     try:
         checked = settings.check(config)
         # Not at the top: --help and a mistyped name answer before it.
@@ -23,18 +24,28 @@ def run(config: DictConfig) -> None:
 
         terminal.show(train(checked))
     except UserError as error:
-        if debug:
+        if config.get("debug"):
             raise
         terminal.complain(str(error))
+        sys.exit(2)
+
+
+def main() -> None:
+    """Compose the configuration from the command line and run it.
+
+    Raises:
+        SystemExit: with 2 after one line about a word that Hydra refuses, with 130 after Ctrl-C.
+    """
+    # Hydra hands its errors on, instead of printing them over many lines.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        hydra.main(version_base="1.3", config_path=str(settings.CONF), config_name="config")(run)()
+    except HydraException as error:
+        terminal.complain(settings.one_line(error))
         sys.exit(2)
     except KeyboardInterrupt:
         terminal.complain("interrupted: nothing unfinished counts; the same command starts this run again")
         sys.exit(130)
-
-
-def main() -> None:
-    """Compose the configuration from the command line and run it."""
-    hydra.main(version_base="1.3", config_path=str(settings.CONF), config_name="config")(run)()
 
 
 if __name__ == "__main__":

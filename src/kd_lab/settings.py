@@ -159,19 +159,19 @@ def check(config: DictConfig | Mapping[str, Any]) -> Settings:
     except OmegaConfBaseException as error:
         raise UserError(f"{error.full_key} must be set: {error.full_key}=…") from error
     except ValidationError as error:
-        problems = error.errors(include_url=False)
-        first = problems[0]
-        name = ".".join(
-            str(part) for part in first["loc"] if part not in {"constrained-int", "constrained-float", "int", "float"}
+        problems = [(_name(problem["loc"]), problem) for problem in error.errors(include_url=False)]
+        name, first = problems[0]
+        # Each member of a union has its own problem with the same value.
+        wanted = dict.fromkeys(
+            problem["msg"].partition("should ")[2] or problem["msg"] for n, problem in problems if n == name
         )
-        wanted = " or ".join(
-            dict.fromkeys(
-                p["msg"].removeprefix("Input should be ")
-                for p in problems
-                if p["loc"][: len(first["loc"]) - 1] == first["loc"][:-1]
-            )
-        )
-        raise UserError(f"{name}={first['input']}: should be {wanted}") from error
+        raise UserError(f"{name}={first['input']}: should {' or '.join(wanted)}") from error
+
+
+def _name(location: tuple[int | str, ...]) -> str:
+    return ".".join(
+        str(part) for part in location if part not in {"constrained-int", "constrained-float", "int", "float"}
+    )
 
 
 def compose(overrides: Sequence[str]) -> DictConfig:
@@ -184,7 +184,14 @@ def compose(overrides: Sequence[str]) -> DictConfig:
         with initialize_config_dir(str(CONF), version_base="1.3", job_name="kd_lab"):
             return hydra_compose("config", overrides=list(overrides))
     except HydraException as error:
-        raise UserError(" ".join(str(error).split())) from error
+        raise UserError(one_line(error)) from error
+
+
+def one_line(error: Exception) -> str:
+    """What Hydra says of a bad word, without where it searched."""
+    said = str(error).split("Config search path")[0].replace("\t", " ").split("\n")
+    word = getattr(error, "override", None)
+    return " ".join([f"{word}:"] * bool(word) + [part.strip() for part in said if part.strip()])
 
 
 def method_named(name: str) -> Method:
