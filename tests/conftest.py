@@ -1,6 +1,10 @@
 """Tiny random models, tokenizers trained on the spot and toy sentences; see kd_lab.toy."""
 
 import os
+
+# Before anything imports the hub's client, which reads it once.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -24,7 +28,6 @@ def _quiet_and_alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WANDB_MODE", "offline")
-        patch.setenv("HF_HUB_OFFLINE", "1")
         patch.setenv("OMP_NUM_THREADS", "1")
         if "KD_LAB_CACHE" not in os.environ:
             patch.setenv("KD_LAB_CACHE", str(tmp_path_factory.mktemp("cache")))

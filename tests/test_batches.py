@@ -41,11 +41,22 @@ def test_the_sampler_counts_epochs_from_its_first() -> None:
 
 def test_quiz_batches_go_round_the_quiz() -> None:
     lengths = LENGTHS[:100]
-    first = [quiz_positions(lengths, 32, 0, number) for number in range(4)]
-    second = [quiz_positions(lengths, 32, 0, number) for number in range(4, 8)]
-    assert sorted(chain(*first)) == sorted(chain(*second)) == list(range(100))
-    assert first != second
+    batches = [quiz_positions(lengths, 32, 0, number) for number in range(30)]
+    assert {len(batch) for batch in batches} == {32}
+    for start in range(0, 30, 3):
+        assert len(set(chain(*batches[start : start + 3]))) == 96
+    assert set(chain(*batches)) == set(range(100))
     assert sorted(quiz_positions(lengths, 500, 0, 3)) == list(range(100))
+
+
+def test_quiz_batches_are_not_the_same_few_over_and_over() -> None:
+    """Sorting the whole quiz would make each batch one length class, the same in every pass."""
+    lengths = LENGTHS[:100]
+    together = [
+        {tuple(sorted((a, b))) for a in batch for b in batch}
+        for batch in (quiz_positions(lengths, 32, 0, n) for n in range(60))
+    ]
+    assert len(set().union(*together)) > 0.8 * 100 * 101 / 2
 
 
 def test_every_model_gets_its_own_ids_and_shared_tokenizers_encode_once(

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -229,6 +230,49 @@ def test_wandb_writes_offline_and_says_how_to_sync(compose: Compose, monkeypatch
     (folder,) = (result.folder / "wandb").glob("offline-run-*")
     assert list(folder.glob("*.wandb"))
     assert f"W&B wrote offline; to sync: wandb sync {folder}" in said
+
+
+def test_a_wandb_key_without_a_network_ends_in_offline(compose: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WANDB_MODE")
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setattr("kd_lab.tracking.SECONDS_TO_CONNECT", 2)
+    said: list[str] = []
+    monkeypatch.setattr(terminal, "say", said.append)
+    long = "student-" * 12
+    settings = compose("method=finetune", "student=tiny-bert", "max_epochs=1", "logger=wandb")
+    settings = settings.model_copy(update={"student": long, "models": {long: settings.models["tiny-bert"]}})
+    result = experiment.train(settings)
+    assert any("W&B cannot be reached" in line for line in said)
+    assert any(line.startswith("W&B wrote offline; to sync: wandb sync") for line in said)
+    assert list((result.folder / "wandb").glob("offline-run-*/*.wandb"))
+
+
+def test_an_earlier_result_stays_until_the_next_is_whole(compose: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ("method=finetune", "student=tiny-bert", "max_epochs=1")
+    first = experiment.train(compose(*words))
+
+    def fail(*args: object) -> None:
+        raise UserError("the loss became nan")
+
+    monkeypatch.setattr("kd_lab.methods.finetune.Finetune.loss", fail)
+    with pytest.raises(UserError):
+        experiment.train(compose(*words, "force=true"))
+    assert experiment.plan(compose(*words)).finished() == first
+
+
+def test_ctrl_c_in_a_notebook_is_a_keyboard_interrupt_and_works_again(
+    compose: Compose, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handler = signal.getsignal(signal.SIGINT)
+
+    def interrupt(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("kd_lab.distiller.Distiller.predict_step", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        experiment.train(compose("method=finetune", "student=tiny-bert", "max_epochs=1"))
+    assert signal.getsignal(signal.SIGINT) is handler
 
 
 def test_scores_are_counted_not_guessed() -> None:

@@ -1,10 +1,12 @@
 """What makes two runs the same run."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from kd_lab import experiment, fingerprint
+from kd_lab.errors import UserError
 from kd_lab.settings import Settings
 
 Compose = Callable[..., Settings]
@@ -44,7 +46,7 @@ def test_what_decides_a_result_enters(word: str, compose: Compose) -> None:
 @pytest.mark.parametrize(
     "word",
     ["logger=wandb", "trainer.log_every_n_steps=3", "output_dir=elsewhere", "force=true", "debug=true", "noise.p=0.3",
-     "+trainer.num_nodes=1", "+models.bert.revision=other"],
+     "trainer.enable_progress_bar=true", "+models.bert.revision=other"],
 )  # fmt: skip
 def test_what_decides_nothing_does_not(word: str, compose: Compose) -> None:
     assert of(compose(word)) == of(compose())
@@ -54,6 +56,22 @@ def test_what_decides_nothing_does_not(word: str, compose: Compose) -> None:
 def test_fine_tuning_ignores_teacher_and_warm_up(word: str, compose: Compose) -> None:
     plain = ("method=finetune", "student=tiny-bert")
     assert of(compose(*plain, word)) == of(compose(*plain))
+
+
+def test_a_method_that_was_corrected_is_another_one_and_comments_do_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def digest(source: str) -> str:
+        (tmp_path / "their_method.py").write_text(source, encoding="utf-8")
+        return fingerprint.source_digest("their_method.Mine")
+
+    first = digest('class Mine:\n    """Words."""\n    strength = 1\n')
+    assert digest('class Mine:\n    """Other words."""\n    # why\n    strength = 1\n') == first
+    assert digest('class Mine:\n    """Words."""\n    strength = 2\n') != first
+    with pytest.raises(UserError, match="there is no readable class Mine"):
+        fingerprint.source_digest("nowhere.Mine")
 
 
 def test_the_schema_enters(compose: Compose, monkeypatch: pytest.MonkeyPatch) -> None:

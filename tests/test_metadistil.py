@@ -124,8 +124,20 @@ def test_between_teacher_updates_the_student_learns_from_teachers_that_stand_sti
 
     method = MetaDistil(student, TeacherEnsemble([teacher]), teacher_every=3, quiz_batches=2, quiz=quiz)
     bare = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False, "logger": False}
+    moved: list[bool] = []
+    original, last = method.update_student, torch.cat([p.detach().flatten() for p in teacher.parameters()])
+
+    def watch(loss: Tensor) -> None:
+        nonlocal last
+        original(loss)
+        now = torch.cat([p.detach().flatten() for p in teacher.parameters()])
+        moved.append(not torch.equal(now, last))
+        last = now
+
+    method.update_student = watch  # type: ignore[method-assign]
     Trainer(max_epochs=1, accelerator="cpu", default_root_dir=tmp_path, **bare).fit(method, datamodule=data)  # type: ignore[arg-type]
     assert method.teacher_updates == 7
+    assert moved == [step % 3 == 0 for step in range(20)]
     assert drawn == list(range(14))
 
 

@@ -68,7 +68,7 @@ def mean_loss(method: Distiller, data: TextDataModule) -> float:
 def test_the_loss_falls(name: str, make: Callable[[str], tuple[Distiller, TextDataModule]], tmp_path: Path) -> None:
     method, data = make(name)
     before = mean_loss(method, data)
-    fit(method, data, 3, tmp_path)
+    fit(method, data, 6, tmp_path)
     assert mean_loss(method, data) < 0.9 * before
 
 

@@ -9,7 +9,7 @@ ROOMS = Path(kd_lab.__file__).parent
 FLOORS = [
     {"errors", "memory", "quiet", "noise", "losses", "hypergradient", "batching", "encoding"},
     {"splits", "settings", "results", "downloads", "toy"},
-    {"sources", "catalogue", "fingerprint", "teachers", "terminal", "models"},
+    {"sources", "catalogue", "fingerprint", "teachers", "terminal", "models", "precision"},
     {"data", "distiller", "progress", "tracking"},
     {"evaluation", "findings", "methods.finetune", "methods.kd", "methods.metadistil"},
     {"training"},

@@ -53,6 +53,9 @@ def test_the_slides_setting() -> None:
         ("data.holdout=paragraph", "data.holdout=paragraph: should be 'row' or 'sentence'"),
         ("data.train=-3", "data.train=-3: should be greater than or equal to 1"),
         ("data.train=1.5", "data.train=1.5: should be"),
+        ("data.train=1.0", "data.train=1.0: should be"),
+        ("trainer.devices=2", "trainer.devices=2: should be 1"),
+        ("+trainer.limit_train_batches=5", "trainer.limit_train_batches=5"),
         ("teacher=''", "teacher=: should"),
         ("data=files", "data.path must be set"),
         (
@@ -64,6 +67,16 @@ def test_the_slides_setting() -> None:
 )
 def test_a_bad_setting_is_named_with_what_would_be_right(word: str, said: str) -> None:
     assert said in refusal(word)
+
+
+def test_composing_leaves_a_hydra_of_the_users_own_alone() -> None:
+    from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        own = GlobalHydra.instance().hydra
+        assert settings.compose(["experiment=smoke"]).student == "tiny-distilbert"
+        assert GlobalHydra.instance().hydra is own
 
 
 def test_a_model_comes_from_one_place() -> None:

@@ -9,7 +9,13 @@ from kd_lab import settings, sources
 from kd_lab.errors import UserError
 from kd_lab.settings import Data
 
-TABLE = [("a fine film", "good"), ('dull, and "long"', "bad"), ("très émouvant ☺", "good"), ("no", "bad")]
+TABLE = [
+    ("a fine film", "None"),
+    ("NA", "good"),
+    ('dull, and "long"', "bad"),
+    ("très émouvant ☺", "good"),
+    ("no", "bad"),
+]
 
 
 def data(*words: str) -> Data:
@@ -35,7 +41,14 @@ def write(folder: Path, ending: str) -> Path:
 def test_a_users_own_file_in_every_format(ending: str, tmp_path: Path) -> None:
     rows = sources.load(data("data=files", f"data.path={write(tmp_path, ending)}"))
     assert list(zip(rows.texts, [rows.label_names[i] for i in rows.labels], strict=True)) == TABLE
-    assert rows.label_names == ("bad", "good")
+    assert rows.label_names == ("None", "bad", "good")
+
+
+def test_rows_without_a_text_or_a_label_are_left_out_and_counted(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("text,label\na,1\n,0\nb,\n  ,1\nc,0\n", encoding="utf-8")
+    rows = sources.load(data("data=files", f"data.path={path}"))
+    assert (list(rows.texts), rows.label_names, rows.empty) == (["a", "c"], ("0", "1"), 3)
 
 
 def test_numbers_as_labels_keep_their_order(tmp_path: Path) -> None:

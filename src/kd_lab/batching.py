@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from torch.utils.data import Sampler
 
 BATCHES_PER_BUCKET = 50
+QUIZ_BATCHES_PER_BUCKET = 2  # a quiz is small: larger buckets would make the same batches in every pass
 
 Key = tuple[int, int]
 """(epoch, position in the split): with the seed, all that decides what a row looks like."""
@@ -19,14 +20,16 @@ def length_grouped(lengths: Sequence[int], batch_size: int, seed: int, epoch: in
     batches, and the batches are shuffled.
     """
     draw = random.Random(f"batches/{seed}/{epoch}")
-    order = list(range(len(lengths)))
-    draw.shuffle(order)
-    size = batch_size * BATCHES_PER_BUCKET
+    order = draw.sample(range(len(lengths)), len(lengths))
+    batches = _buckets(order, lengths, batch_size, BATCHES_PER_BUCKET)
+    return draw.sample(batches, len(batches))
+
+
+def _buckets(order: Sequence[int], lengths: Sequence[int], batch_size: int, per_bucket: int) -> list[list[int]]:
     batches = []
-    for start in range(0, len(order), size):
-        bucket = sorted(order[start : start + size], key=lambda position: lengths[position])
+    for start in range(0, len(order), batch_size * per_bucket):
+        bucket = sorted(order[start : start + batch_size * per_bucket], key=lengths.__getitem__)
         batches += [bucket[i : i + batch_size] for i in range(0, len(bucket), batch_size)]
-    draw.shuffle(batches)
     return batches
 
 
@@ -57,6 +60,14 @@ class TrainBatches(Sampler[list[Key]]):
 
 
 def quiz_positions(lengths: Sequence[int], batch_size: int, seed: int, number: int) -> list[int]:
-    """The positions of quiz batch ``number``, counted through all passes over the quiz."""
-    per_pass = math.ceil(len(lengths) / batch_size)
-    return length_grouped(lengths, batch_size, seed, number // per_pass)[number % per_pass]
+    """The positions of quiz batch ``number``, counted through all passes over the quiz.
+
+    Every batch is full: the few rows that a pass leaves over are others in the next pass. A quiz no larger than
+    ``batch_size`` is one batch.
+    """
+    size = min(batch_size, len(lengths))
+    per_pass = len(lengths) // size
+    draw = random.Random(f"quiz/{seed}/{number // per_pass}")
+    order = draw.sample(range(len(lengths)), per_pass * size)
+    batches = _buckets(order, lengths, size, QUIZ_BATCHES_PER_BUCKET)
+    return draw.sample(batches, len(batches))[number % per_pass]

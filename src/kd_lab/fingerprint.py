@@ -1,10 +1,14 @@
 """What makes two runs the same run: all that decides their results, and nothing else."""
 
+import ast
 import hashlib
+import importlib.util
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+from kd_lab.errors import UserError
 from kd_lab.settings import Settings
 from kd_lab.sources import Rows
 from kd_lab.splits import Splits
@@ -30,6 +34,28 @@ def data_digest(rows: Rows, splits: Splits, max_length: int) -> str:
     return digest.hexdigest()
 
 
+def source_digest(target: str) -> str:
+    """A digest of what the file of a method's class does; comments, docstrings and layout do not count.
+
+    So a method that was corrected runs again. What lies below the methods is covered by ``SCHEMA``.
+
+    Raises:
+        UserError: if there is no such file.
+    """
+    module, _, name = target.rpartition(".")
+    try:
+        spec = importlib.util.find_spec(module)
+        tree = ast.parse(Path(str(spec and spec.origin)).read_text(encoding="utf-8"))
+    except (ImportError, ValueError, OSError, SyntaxError) as error:
+        raise UserError(
+            f"method._target_={target}: there is no readable class {name} in {module!r} ({error})"
+        ) from error
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            del node.body[0]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+
+
 def run_digest(settings: Settings, data: str, student: str, teachers: Sequence[str], *, distils: bool) -> str:
     """A digest of everything that decides a run's result, 64 hexadecimal digits.
 
@@ -45,7 +71,7 @@ def run_digest(settings: Settings, data: str, student: str, teachers: Sequence[s
         "schema": SCHEMA,
         "data": data,
         "student": student,
-        "method": settings.method.model_dump(exclude_unset=True),
+        "method": settings.method.model_dump(exclude_unset=True) | {"source": source_digest(settings.method.target)},
     }
     decides["noise"] = settings.noise.model_dump() if settings.noise.p and settings.noise.name != "none" else None
     if distils:

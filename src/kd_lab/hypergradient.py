@@ -25,7 +25,6 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.checkpoint import get_device_states, set_device_states
 
 Parameters = Mapping[str, Tensor]
 
@@ -158,7 +157,7 @@ def _cotangent(lesson: Lesson, student_logits: Tensor, teacher_logits: Tensor, t
     z_t = teacher_logits.detach().requires_grad_()
     with torch.enable_grad():
         (slope,) = torch.autograd.grad(lesson.distillation_loss(z_s, z_t), z_s, create_graph=True)
-        along = (slope * tangent.detach()).sum()
+        along = (slope * tangent).sum()
         (cotangent,) = torch.autograd.grad(along, z_t)
     return -lesson.inner_lr * cotangent
 
@@ -184,19 +183,32 @@ def _gradients(
 
 def same_dropout(function: Callable[[Parameters], Tensor]) -> Callable[[Parameters], Tensor]:
     """``function``, with every call after the first drawing what the first drew: one dropout mask for all."""
-    states: list[tuple[Tensor, list[int], list[Tensor]]] = []
+    first: list[tuple[Tensor, ...]] = []
 
     def call(parameters: Parameters) -> Tensor:
-        if not states:
-            states.append((torch.get_rng_state(), *get_device_states(*parameters.values())))
+        device = next(iter(parameters.values())).device
+        before = _random_states(device)
+        if not first:
+            first.append(before)
             return function(parameters)
-        cpu, devices, generators = states[0]
-        with torch.random.fork_rng(devices):
-            torch.set_rng_state(cpu)
-            set_device_states(devices, generators)
+        _set_random_states(device, first[0])
+        try:
             return function(parameters)
+        finally:
+            _set_random_states(device, before)
 
     return call
+
+
+def _random_states(device: torch.device) -> tuple[Tensor, ...]:
+    own = () if device.type == "cpu" else (torch.get_device_module(device).get_rng_state(),)
+    return (torch.get_rng_state(), *own)
+
+
+def _set_random_states(device: torch.device, states: tuple[Tensor, ...]) -> None:
+    torch.set_rng_state(states[0])
+    for own in states[1:]:
+        torch.get_device_module(device).set_rng_state(own)
 
 
 @contextmanager

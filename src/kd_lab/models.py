@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 from kd_lab.catalogue import Checkpoint
 from kd_lab.encoding import Batch, Encoder
 from kd_lab.errors import UserError
+
+LONGEST = 8192  # tokens, for a model that sets no limit itself
 
 
 class Classifier(nn.Module):
@@ -96,7 +99,9 @@ def load(checkpoint: Checkpoint, label_names: Sequence[str], max_length: int, *,
             output_loading_info=True,
         )
         tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder, trust_remote_code=False)
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        if not tokenizer.is_fast or tokenizer.pad_token_id is None:
+            raise ValueError("its tokenizer is not a fast one with a padding token")
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"{checkpoint.name}: {checkpoint.folder} holds no model that fits: {reason}") from error
     missing = sorted(info["missing_keys"])
@@ -105,4 +110,10 @@ def load(checkpoint: Checkpoint, label_names: Sequence[str], max_length: int, *,
         raise UserError(
             f"{checkpoint.name}: {checkpoint.folder} lacks the weights {', '.join(unexpected[:3])} of its model"
         )
-    return Classifier(checkpoint.name, model.train(), Encoder(tokenizer, max_length))
+    return Classifier(checkpoint.name, model.train(), Encoder(tokenizer, min(max_length, _positions(config))))
+
+
+def _positions(config: Any) -> int:
+    """The longest input of the model, in tokens; RoBERTa's kin begin to count after the padding's number."""
+    positions = int(getattr(config, "max_position_embeddings", None) or LONGEST)
+    return positions - config.pad_token_id - 1 if "roberta" in config.model_type else positions

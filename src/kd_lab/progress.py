@@ -1,7 +1,11 @@
 """Progress of a fit: a bar with accuracies on a terminal, a line per epoch everywhere."""
 
+import signal
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from lightning import LightningModule, Trainer
@@ -9,7 +13,12 @@ from lightning.pytorch.callbacks import Callback, TQDMProgressBar
 
 from kd_lab import terminal
 
-SHOWN = {"train/loss": "loss", "validation/accuracy": "accuracy", "teacher/validation/accuracy": "teachers"}
+SHOWN = {
+    "train/loss": "loss",
+    "train/mean_loss": "mean loss",
+    "validation/accuracy": "accuracy",
+    "teacher/validation/accuracy": "teachers",
+}
 """Metrics that are shown, and under which name: the student's are the ones without a subject."""
 
 
@@ -39,7 +48,9 @@ class EpochLines(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Called by Lightning after an epoch's validation."""
-        metrics = [f"{name} {value.item():.4f}" for name, value in shown(trainer.callback_metrics).items()]
+        metrics = [
+            f"{name} {value.item():.4f}" for name, value in shown(trainer.callback_metrics).items() if name != "loss"
+        ]
         epoch = f"{self.title}: epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
         line = ", ".join([epoch, *metrics, f"{time.monotonic() - self.start:.0f} s"])
         bar = trainer.progress_bar_callback
@@ -47,6 +58,22 @@ class EpochLines(Callback):
             bar.print(line)
         else:
             terminal.say(line)
+
+
+@contextmanager
+def interruptible(trainer: Trainer) -> Iterator[None]:
+    """Ctrl-C inside ends in KeyboardInterrupt and works again afterwards; Lightning exits and ignores the signal."""
+    main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as error:
+        if trainer.interrupted:
+            raise KeyboardInterrupt from error
+        raise
+    finally:
+        if main:
+            signal.signal(signal.SIGINT, handler)
 
 
 def callbacks(title: str, bars: bool) -> tuple[list[Callback], bool]:

@@ -21,23 +21,19 @@ SILENCED: list[tuple[str, str]] = [
 ]
 """Library warnings that mean nothing to a user: a pattern and the reason for each."""
 
-LOUD_LIBRARIES = (
-    "lightning.pytorch",
-    "lightning.fabric",
-    "transformers",
-    "datasets",
-    "huggingface_hub",
-    "wandb",
-    "httpx",
-)
-"""Loggers whose remarks below an error are about themselves: devices found, tips, files fetched."""
+LOUD: list[tuple[str, str]] = [
+    ("lightning.pytorch", "lists devices, tips and hooks at every start"),
+    ("lightning.fabric", "says which seed was set"),
+    ("httpx", "a line per request to the hub"),
+]
+"""Loggers whose remarks below an error say nothing to a user, and the reason for each."""
 
 
 def libraries() -> None:
     """Silence what is listed above, one by one, and the progress bars of weight files."""
     for pattern, _ in SILENCED:
         warnings.filterwarnings("ignore", message=pattern)
-    for name in LOUD_LIBRARIES:
+    for name, _ in LOUD:
         logging.getLogger(name).setLevel(logging.ERROR)
 
 

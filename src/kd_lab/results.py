@@ -90,9 +90,9 @@ class Result(Part):
     git_revision: str | None
     folder: Path = Field(default=Path(), exclude=True)
 
-    def write(self) -> None:
+    def write(self, folder: Path) -> None:
         """Write result.json whole or not at all: its presence is what makes a run finished."""
-        target = self.folder / FILE
+        target = folder / FILE
         scratch = target.with_suffix(".partial")
         with scratch.open("w", encoding="utf-8") as file:
             file.write(self.model_dump_json(indent=2, by_alias=True) + "\n")

@@ -18,7 +18,7 @@ Whole = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Size = Count | Annotated[float, Field(gt=0, lt=1)]
+Size = Annotated[int, Field(ge=1, strict=True)] | Annotated[float, Field(gt=0, lt=1)]
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Precision = Literal["float32", "bf16-matmul", "bf16-mixed"]
 
@@ -83,6 +83,15 @@ class Noise(Section):
     p: Share
 
 
+class Machine(Section):
+    """What lightning.Trainer is told of the machine; none of it may change a result."""
+
+    accelerator: str
+    devices: Literal[1]
+    log_every_n_steps: Count
+    enable_progress_bar: bool
+
+
 class Logger(Section):
     """Where metrics go beside the run folder."""
 
@@ -119,7 +128,7 @@ class Settings(Section):
     data: Data
     noise: Noise
     models: dict[str, Origin]
-    trainer: dict[str, Any]
+    trainer: Machine
     logger: Logger
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     max_epochs: Count
@@ -178,13 +187,18 @@ def compose(overrides: Sequence[str]) -> DictConfig:
     """The configuration that the words ``overrides`` of a command line stand for."""
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
     from hydra.errors import HydraException
 
+    # A notebook or an application may have a Hydra of its own.
+    outer, GlobalHydra.instance().hydra = GlobalHydra.instance().hydra, None
     try:
         with initialize_config_dir(str(CONF), version_base="1.3", job_name="kd_lab"):
             return hydra_compose("config", overrides=list(overrides))
     except HydraException as error:
         raise UserError(one_line(error)) from error
+    finally:
+        GlobalHydra.instance().hydra = outer
 
 
 def one_line(error: Exception) -> str:

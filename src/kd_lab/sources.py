@@ -27,12 +27,14 @@ class Rows:
         labels: one per text, an index into ``label_names``.
         label_names: what the labels are called.
         validation: the rows that the source itself sets apart for validation, always the last ones; or None.
+        empty: how many rows were left out for an empty text or label.
     """
 
     texts: Sequence[str]
     labels: Sequence[int]
     label_names: tuple[str, ...]
     validation: range | None = None
+    empty: int = 0
 
 
 def load(data: Data) -> Rows:
@@ -119,38 +121,37 @@ def _files(data: Data) -> Rows:
         raise UserError(
             f"data.path={path}: cannot read {path.suffix or 'it without an ending'}; choose one of {', '.join(READERS)}"
         )
-    columns = _columns(READERS[path.suffix.lower()], [str(path)], sep="\t" if path.suffix.lower() == ".tsv" else None)
+    columns = _columns(READERS[path.suffix.lower()], [str(path)], tabs=path.suffix.lower() == ".tsv")
     for setting, column in (("text", data.text), ("label", data.label)):
         if column not in columns:
             raise UserError(f"data.{setting}={column}: {path.name} has no such column; it has {', '.join(columns)}")
-    pairs = [
-        (str(text), _name(label))
-        for text, label in zip(columns[data.text], columns[data.label], strict=True)
-        if text is not None and str(text).strip() and label is not None
-    ]
-    names = tuple(
-        sorted({label for _, label in pairs}, key=lambda name: (len(name), name) if name.isdigit() else (0, name))
-    )
-    if len(names) > max(2, len(pairs) // 2):
+    every = [(_name(text), _name(label)) for text, label in zip(columns[data.text], columns[data.label], strict=True)]
+    pairs = [(text, label) for text, label in every if text.strip() and label.strip()]
+    names = tuple(sorted({label for _, label in pairs}, key=lambda name: (len(name) * name.isdigit(), name)))
+    if len(names) > max(10, len(pairs) // 2):
         raise UserError(
             f"data.label={data.label}: {len(names)} labels on {len(pairs)} rows; is that the label's column?"
         )
     index = {name: i for i, name in enumerate(names)}
-    return Rows([text for text, _ in pairs], [index[label] for _, label in pairs], names)
+    labels = [index[label] for _, label in pairs]
+    return Rows([text for text, _ in pairs], labels, names, empty=len(every) - len(pairs))
 
 
-def _name(label: object) -> str:
+def _name(cell: object) -> str:
     # Whole numbers stay whole where an empty cell made floats of the column.
-    return str(int(label)) if isinstance(label, float) and label.is_integer() else str(label)
+    whole = isinstance(cell, float) and cell.is_integer()
+    return "" if cell is None else str(int(cell) if whole else cell)  # type: ignore[call-overload]
 
 
-def _columns(reader: str, files: Sequence[str], sep: str | None = None) -> dict[str, Iterable[object]]:
+def _columns(reader: str, files: Sequence[str], *, tabs: bool = False) -> dict[str, Iterable[object]]:
     from datasets import Dataset
     from datasets.exceptions import DatasetGenerationError
 
     read = {"csv": Dataset.from_csv, "json": Dataset.from_json, "parquet": Dataset.from_parquet}[reader]
     try:
-        table = read(list(files), **({"sep": sep} if sep else {}))
+        # "None" and "NA" are texts and labels like others.
+        options = {"sep": "\t" if tabs else ",", "keep_default_na": False} if reader == "csv" else {}
+        table = read(list(files), **options)
     except (DatasetGenerationError, OSError, ValueError) as error:
         cause = error.__cause__ or error
         raise UserError(f"{files[0]} cannot be read as UTF-8 {reader}: {str(cause).splitlines()[0]}") from error

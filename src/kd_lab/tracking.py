@@ -11,9 +11,13 @@ from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from kd_lab import terminal
 from kd_lab.settings import Settings
 
+LONGEST, LONGEST_TAG = 128, 64  # characters that W&B takes for a group and for a tag
+SECONDS_TO_CONNECT = 20
+NOT_CONFIG: Any = {"models": True, "method": {"target"}}
+
 
 @contextmanager
-def loggers(settings: Settings, title: str, teachers: list[str], folder: Path) -> Iterator[list[Logger]]:
+def loggers(settings: Settings, title: str, student: str, teachers: list[str], folder: Path) -> Iterator[list[Logger]]:
     """The loggers of one run; W&B's is closed whatever happens, or the next run would go on in it."""
     chosen: list[Logger] = [CSVLogger(str(folder), name="", version="")]
     if settings.logger.name == "csv":
@@ -22,32 +26,42 @@ def loggers(settings: Settings, title: str, teachers: list[str], folder: Path) -
     import wandb
 
     try:
-        chosen.append(_wandb(settings, title, teachers, folder))
+        chosen.append(_wandb(settings, title, student, teachers, folder))
         yield chosen
-    finally:
-        wandb.finish()
-    if offline := sorted((folder / "wandb").glob("offline-run-*")):
-        terminal.say(f"W&B wrote offline; to sync: wandb sync {offline[-1]}")
+    except BaseException:
+        wandb.finish(exit_code=1)
+        raise
+    wandb.finish()
 
 
-def _wandb(settings: Settings, title: str, teachers: list[str], folder: Path) -> WandbLogger:
+def say_how_to_sync(folder: Path) -> None:
+    """One line, where W&B wrote offline."""
+    for offline in sorted((folder / "wandb").glob("offline-run-*")):
+        terminal.say(f"W&B wrote offline; to sync: wandb sync {offline}")
+
+
+def _wandb(settings: Settings, title: str, student: str, teachers: list[str], folder: Path) -> WandbLogger:
     import wandb
 
-    offline = "WANDB_MODE" not in os.environ and not wandb.login(prompt=False, verify=False)
-    run = wandb.init(
-        name=title,
-        project=os.environ.get("WANDB_PROJECT", settings.logger.project),
-        dir=str(folder),
-        group=os.environ.get("WANDB_RUN_GROUP", f"{settings.data.name}: {' + '.join(teachers)} → {settings.student}"),
-        job_type=settings.method.name,
-        tags=[*dict.fromkeys([settings.student, *teachers, settings.noise.name])],
-        config=flat(
-            settings.model_dump(mode="json", exclude={"models": True, "method": {"target"}}, exclude_unset=True)
-        ),
-        settings=wandb.Settings(silent=True, console="off"),
-        mode="offline" if offline else None,
-    )
-    return WandbLogger(experiment=run)
+    words: dict[str, Any] = {
+        "name": title,
+        "project": os.environ.get("WANDB_PROJECT", settings.logger.project),
+        "dir": str(folder),
+        "group": os.environ.get("WANDB_RUN_GROUP", f"{settings.data.name}: {' + '.join(teachers)} → {student}")[
+            :LONGEST
+        ],
+        "job_type": settings.method.name,
+        "tags": [*dict.fromkeys(word[:LONGEST_TAG] for word in (student, *teachers, settings.noise.name))],
+        "config": flat(settings.model_dump(mode="json", exclude=NOT_CONFIG, exclude_unset=True)),
+        "settings": wandb.Settings(silent=True, console="off", init_timeout=SECONDS_TO_CONNECT),
+    }
+    chosen = os.environ.get("WANDB_MODE") or (None if wandb.login(prompt=False, verify=False) else "offline")
+    try:
+        return WandbLogger(experiment=wandb.init(mode=chosen, **words))  # type: ignore[arg-type]
+    except wandb.errors.Error as error:
+        reason = " ".join(str(error).split())[:200]
+        terminal.say(f"W&B cannot be reached ({reason}): writing offline")
+        return WandbLogger(experiment=wandb.init(mode="offline", **words))
 
 
 def flat(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -4,7 +4,6 @@ import json
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +13,12 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 from omegaconf import OmegaConf
 
-from kd_lab import evaluation, findings, models, progress, quiet, tracking
+from kd_lab import evaluation, findings, models, precision, progress, quiet, tracking
 from kd_lab.catalogue import Checkpoint
 from kd_lab.data import TextDataModule
 from kd_lab.distiller import Distiller, Optimization
 from kd_lab.errors import UserError
 from kd_lab.evaluation import Answers
-from kd_lab.hypergradient import differentiable_attention
 from kd_lab.methods.finetune import Finetune
 from kd_lab.models import TeacherEnsemble
 from kd_lab.results import Result
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
     from kd_lab.experiment import Plan
 
 MONITORED = "validation/accuracy"
-PRECISIONS: dict[str, Any] = {"float32": "32-true", "bf16-matmul": "32-true", "bf16-mixed": "bf16-mixed"}
 
 
 def fit_and_test(run: "Plan", teachers: Sequence[Checkpoint]) -> Result:
@@ -39,21 +36,18 @@ def fit_and_test(run: "Plan", teachers: Sequence[Checkpoint]) -> Result:
         UserError: for a teacher that knows nothing, weights that do not fit, or a loss that is no number.
     """
     training = Training(run, teachers)
+    with precision.of(run.settings.precision):
+        training.examine_teachers()
+        shutil.rmtree(training.folder, ignore_errors=True)
+        training.folder.mkdir(parents=True)
+        names = [teacher.name for teacher in teachers]
+        with tracking.loggers(run.settings, run.title, run.student.name, names, training.folder) as loggers:
+            result = training.carry_out(loggers)
+    # An earlier result stays until this one is whole.
     shutil.rmtree(run.folder, ignore_errors=True)
-    run.folder.mkdir(parents=True)
-    names = [teacher.name for teacher in teachers]
-    with tracking.loggers(run.settings, run.title, names, run.folder) as loggers, attention_for(run.settings.precision):
-        return training.carry_out(loggers)
-
-
-def attention_for(precision: str) -> AbstractContextManager[None]:
-    """The attention kernels that a precision should use.
-
-    Under bfloat16 matmuls torch's fused kernel for the CPU takes three times as long as plain matmuls, forward and
-    backward together (torch 2.13, 34 tokens, heads of 32).
-    """
-    slow = precision == "bf16-matmul" and not torch.cuda.is_available()
-    return differentiable_attention() if slow else nullcontext()
+    training.folder.rename(run.folder)
+    tracking.say_how_to_sync(run.folder)
+    return result.model_copy(update={"folder": run.folder})
 
 
 class Training:
@@ -69,7 +63,8 @@ class Training:
         quiet.transformers()
         self.started = time.monotonic()
         self.run, self.settings, self.checkpoints = run, run.settings, teachers
-        torch.set_float32_matmul_precision("medium" if run.settings.precision == "bf16-matmul" else "highest")
+        self.folder = run.folder.with_name(f"{run.folder.name}.unfinished")
+        self.before: dict[str, Answers] = {}
         # The student's head is drawn first: it depends on the seed alone.
         seed_everything(run.settings.seed, verbose=False)
         self.student = models.load(run.student, run.rows.label_names, run.settings.data.max_length)
@@ -87,23 +82,30 @@ class Training:
         self.optimization = Optimization(run.settings.lr, run.settings.weight_decay)
         self.method = self._method()
 
-    def carry_out(self, loggers: list[Logger]) -> Result:
-        """Evaluate the teachers, warm up, fit, evaluate and save; result.json comes last."""
-        before: dict[str, Answers] = {}
+    def examine_teachers(self) -> None:
+        """See what the teachers know before anything is written.
+
+        Raises:
+            UserError: for one that knows nothing.
+        """
         if self.teachers is not None:
-            before = self._ask(["teachers"])
-            self._refuse_ignorant_teachers(before)
+            self.before = self._ask(["teachers"])
+            self._refuse_ignorant_teachers()
+
+    def carry_out(self, loggers: list[Logger]) -> Result:
+        """Warm up, fit, evaluate and save; result.json comes last."""
+        if self.teachers is not None:
             self._warm_up(loggers)
         trainer, best = self._fit(loggers)
         # Teachers that do not move are not asked again.
         who = ["student", "teachers"] if self.method.teachers_learn else ["student"]
-        at_end = self._ask(who, before)
+        at_end = self._ask(who)
         displacement = self._displacement()
         checkpoint = torch.load(best.best_model_path, weights_only=True)
         missing = self.method.load_state_dict(checkpoint["state_dict"], strict=False).missing_keys
         assert self.method.teachers_learn is False or not missing
         best_epoch = int(checkpoint["epoch"]) + 1
-        answers = at_end if best_epoch == trainer.current_epoch else self._ask(who, before)
+        answers = at_end if best_epoch == trainer.current_epoch else self._ask(who)
         self._save(answers)
         result = findings.of(
             run=self.run,
@@ -111,7 +113,7 @@ class Training:
             teachers=list(self.teachers or []),
             checkpoints=self.checkpoints,
             learned=self.method.teachers_learn,
-            before=before,
+            before=self.before,
             best=answers,
             at_end=at_end,
             best_epoch=best_epoch,
@@ -121,7 +123,7 @@ class Training:
             teacher_displacement=displacement,
             seconds=time.monotonic() - self.started,
         )
-        result.write()
+        result.write(self.folder)
         return result
 
     def _members(self) -> Iterator[models.Classifier]:
@@ -146,14 +148,16 @@ class Training:
         )
         return method
 
-    def _refuse_ignorant_teachers(self, before: dict[str, Answers]) -> None:
-        majority = evaluation.majority(before["validation"].labels)
+    def _refuse_ignorant_teachers(self) -> None:
+        majority = evaluation.majority(self.before["validation"].labels)
         for member, teacher in enumerate(self.checkpoints):
-            accuracy = evaluation.member_scores(before, member).validation.accuracy
+            accuracy = evaluation.member_scores(self.before, member).validation.accuracy
             if accuracy <= majority:
+                ours = "train it longer (teacher_epochs) or choose another"
+                theirs = f"choose another, or order its labels as {', '.join(self.run.rows.label_names)}"
                 raise UserError(
                     f"teacher {teacher.name} has {accuracy:.1%} validation accuracy, no more than always saying the "
-                    f"commonest label ({majority:.1%}): train it longer (teacher_epochs) or choose another"
+                    f"commonest label ({majority:.1%}): {ours if teacher.run else theirs}"
                 )
 
     def _warm_up(self, loggers: list[Logger]) -> None:
@@ -167,7 +171,7 @@ class Training:
 
     def _fit(self, loggers: list[Logger]) -> tuple[Trainer, ModelCheckpoint]:
         # Of equally good epochs the earliest is kept.
-        best = ModelCheckpoint(self.run.folder / "checkpoints", "best", MONITORED, mode="max", save_weights_only=True)
+        best = ModelCheckpoint(self.folder / "checkpoints", "best", MONITORED, mode="max", save_weights_only=True)
         callbacks: list[Callback] = [best]
         if self.settings.patience:
             callbacks.append(EarlyStopping(MONITORED, patience=self.settings.patience, mode="max"))
@@ -182,12 +186,8 @@ class Training:
         return trainer, best
 
     def _run(self, trainer: Trainer, method: Distiller) -> None:
-        try:
+        with progress.interruptible(trainer):
             trainer.fit(method, datamodule=self.data)
-        except SystemExit as error:
-            if trainer.interrupted:
-                raise KeyboardInterrupt from error
-            raise
 
     def _trainer(
         self,
@@ -197,12 +197,14 @@ class Training:
         enable_checkpointing: bool = False,
         **options: Any,
     ) -> Trainer:
-        settings = dict(self.settings.trainer)
-        shown, bars = progress.callbacks(title, settings.pop("enable_progress_bar", True))
+        machine = self.settings.trainer
+        shown, bars = progress.callbacks(title, machine.enable_progress_bar)
         return Trainer(
-            **settings,
+            accelerator=machine.accelerator,
+            devices=machine.devices,
+            log_every_n_steps=machine.log_every_n_steps,
             max_epochs=epochs,
-            precision=PRECISIONS[self.settings.precision],
+            precision=precision.LIGHTNING[self.settings.precision],
             callbacks=[*callbacks, *shown],
             enable_progress_bar=bars,
             enable_checkpointing=enable_checkpointing,
@@ -212,8 +214,10 @@ class Training:
             **options,
         )
 
-    def _ask(self, who: Sequence[str], known: dict[str, Answers] | None = None) -> dict[str, Answers]:
-        return evaluation.ask(self.method, self.data, self._trainer("evaluation", logger=False), who, known)
+    def _ask(self, who: Sequence[str]) -> dict[str, Answers]:
+        trainer = self._trainer("evaluation", logger=False)
+        with progress.interruptible(trainer):
+            return evaluation.ask(self.method, self.data, trainer, who, self.before)
 
     def _displacement(self) -> float:
         """‖φ_end − φ_start‖ / ‖φ_start‖ over all teachers together."""
@@ -227,7 +231,7 @@ class Training:
         return float((moved / started) ** 0.5)
 
     def _save(self, answers: dict[str, Answers]) -> None:
-        folder, run = self.run.folder, self.run
+        folder, run = self.folder, self.run
         self.student.save(folder / "student")
         if self.teachers is not None and self.method.teachers_learn:
             for number, teacher in enumerate(self.teachers, 1):
