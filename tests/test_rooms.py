@@ -7,9 +7,10 @@ import kd_lab
 
 ROOMS = Path(kd_lab.__file__).parent
 FLOORS = [
-    {"errors", "memory", "quiet", "noise", "losses", "hypergradient", "batching", "encoding"},
-    {"splits", "settings", "results", "downloads", "toy"},
-    {"sources", "catalogue", "fingerprint", "teachers", "terminal", "models", "precision"},
+    {"errors", "memory", "quiet", "noise", "losses", "hypergradient", "batching", "dropout", "encoding"},
+    {"splits", "settings", "results", "toy", "precision"},
+    {"terminal", "downloads"},
+    {"sources", "catalogue", "fingerprint", "teachers", "models"},
     {"data", "distiller", "progress", "tracking"},
     {"evaluation", "findings", "methods.finetune", "methods.kd", "methods.metadistil"},
     {"training"},

@@ -1,5 +1,6 @@
 """With the real weights and the real sentences that package registries carry."""
 
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -61,22 +62,13 @@ def test_on_real_weights_in_float32_the_ways_agree_with_the_yardstick(way: str) 
     assert (gradient(way) - yardstick).norm() < 1e-3 * yardstick.norm()
 
 
-def test_metadistil_on_real_sentences_learns(tmp_path: Path) -> None:
-    small = ["data.train=640", "data.test=500", "data.validation=400", "max_epochs=1", "precision=float32"]
-    result = experiment.train(settings.check(settings.compose([*WORDS, *small, f"output_dir={tmp_path}"])))
-    (teacher,) = result.teachers
-    assert teacher.accuracy_before > 0.7
-    assert result.student.test.accuracy > 0.55
-    assert result.teacher_updates == 20
-    assert 0 < result.teacher_displacement < 0.01
-
-
 def test_the_quickstart_as_it_is_shipped(tmp_path: Path) -> None:
     """4,000 rows and two epochs of plain fine-tuning give a student of 79% and a teacher of 85%."""
     words = ["experiment=quickstart", "logger=csv", "trainer.enable_progress_bar=false", f"output_dir={tmp_path}"]
     quickstart = settings.check(settings.compose(words))
     assert quickstart.method.alpha >= 0.5
     assert quickstart.method.teacher_every == 1
+    torch.set_num_threads(os.cpu_count() or 1)
     result = experiment.train(quickstart)
     assert result.teacher_updates >= 120
     assert result.student.test.accuracy >= 0.77

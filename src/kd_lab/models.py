@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 from kd_lab.catalogue import Checkpoint
+from kd_lab.dropout import quicken
 from kd_lab.encoding import Batch, Encoder
 from kd_lab.errors import UserError
 
@@ -110,6 +111,7 @@ def load(checkpoint: Checkpoint, label_names: Sequence[str], max_length: int, *,
         raise UserError(
             f"{checkpoint.name}: {checkpoint.folder} lacks the weights {', '.join(unexpected[:3])} of its model"
         )
+    quicken(model)
     return Classifier(checkpoint.name, model.train(), Encoder(tokenizer, min(max_length, _positions(config))))
 
 
