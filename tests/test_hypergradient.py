@@ -37,7 +37,8 @@ def meta(
 
 
 def feedback(method: MetaDistil, batch: Batch, way: Callable[[Lesson], Feedback]) -> Tensor:
-    torch.manual_seed(7)
+    # DistilBERT's head has a ReLU: under a mask that puts a unit within ε of its kink no difference quotient is right.
+    torch.manual_seed(11)
     return torch.cat([gradient.flatten() for gradient in way(method.lesson(batch)).gradients])
 
 
