@@ -9,7 +9,8 @@ import torch
 
 from kd_lab.batching import TrainBatches, length_grouped, quiz_positions
 from kd_lab.data import TextDataModule
-from kd_lab.models import Classifier
+from kd_lab.models import Classifier, TeacherEnsemble
+from kd_lab.noise import TEXT_NOISES
 
 LENGTHS = [3 + (i * 7919) % 60 for i in range(1003)]
 
@@ -125,6 +126,54 @@ def test_noise_differs_by_epoch_and_not_by_visit(
     assert ids(0) == ids(0)
     assert ids(0) != ids(1)
     assert ids(-1) != ids(0)
+
+
+@pytest.mark.parametrize("name", TEXT_NOISES)
+def test_teachers_may_see_the_sentences_without_noise(
+    name: str, classifier: Callable[..., Classifier], toy_data: Callable[..., TextDataModule]
+) -> None:
+    """Also where teacher and student share a tokenizer."""
+    student, *members = (classifier(kind) for kind in ("distilbert", "bert", "roberta"))
+    options = {"noise": name, "p": 0.5, "seed": 3}
+    both, apart = (
+        toy_data([student, *members], clean_for_teachers=clean, **options).parts["train"] for clean in (False, True)
+    )
+    positions = range(16)
+    clean, noisy, mixed = both.batch(positions), both.batch(positions, 0), apart.batch(positions, 0)
+    shared, other = student.encoder.key, members[1].encoder.key
+    assert noisy.for_teachers() is noisy
+    assert torch.equal(mixed.inputs[shared]["input_ids"], noisy.inputs[shared]["input_ids"])
+    assert set(mixed.inputs) == {shared}
+    for key in (shared, other):
+        assert torch.equal(mixed.for_teachers().inputs[key]["input_ids"], clean.inputs[key]["input_ids"])
+        assert noisy.inputs[key]["input_ids"].tolist() != clean.inputs[key]["input_ids"].tolist()
+    logits = TeacherEnsemble(members).eval()
+    assert torch.equal(logits(mixed), logits(clean))
+
+
+def test_flipped_labels_stay_flipped_and_only_in_train(
+    classifier: Callable[..., Classifier], toy_data: Callable[..., TextDataModule]
+) -> None:
+    data = toy_data([classifier("bert")], noise="labels", p=0.5, seed=3)
+    part = data.parts["train"]
+    true = [data.rows.labels[row] for row in part.numbers]
+    flipped = sum(label != was for label, was in zip(part.labels, true, strict=True))
+    assert 0.35 < flipped / len(true) < 0.65
+    assert part.batch(range(20), 0).labels.tolist() == part.batch(range(20), 5).labels.tolist() == part.labels[:20]
+    for name in ("quiz", "validation", "test"):
+        assert data.parts[name].labels == [data.rows.labels[row] for row in data.parts[name].numbers]
+
+
+def test_the_noisy_test_split_is_the_same_for_every_run(
+    classifier: Callable[..., Classifier], toy_data: Callable[..., TextDataModule]
+) -> None:
+    bert = classifier("bert")
+    first, second = (toy_data([bert], seed=seed, noise="word", p=0.9).noisy_test("typos", 0.3) for seed in (0, 1))
+    clean = toy_data([bert]).one_pass("test")
+    pairs = [
+        [batch.inputs[bert.encoder.key]["input_ids"].tolist() for batch in each] for each in (first, second, clean)
+    ]
+    assert pairs[0] == pairs[1] != pairs[2]
 
 
 def test_long_sentences_are_cut(classifier: Callable[..., Classifier]) -> None:

@@ -59,6 +59,9 @@ def test_the_result_says_what_happened(smoke: Result) -> None:
     largest = max(teacher["parameters"] for teacher in written["teachers"])
     assert written["times_smaller"] == pytest.approx(largest / written["student"]["parameters"])
     assert written["data"]["sizes"] == {"train": 320, "quiz": 8, "validation": 32, "test": 40}
+    harder = {(scores["noise"], scores["p"]): scores["accuracy"] for scores in written["under_noise"]}
+    assert set(harder) == {(noise, p) for noise in ("word", "typos") for p in (0.1, 0.2, 0.3)}
+    assert len(set(harder.values())) > 1
     assert set(written["versions"]) >= {"python", "torch", "lightning", "transformers"}
     assert written["seconds"] > 0
 

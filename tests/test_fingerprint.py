@@ -36,7 +36,7 @@ def test_every_setting_either_enters_or_is_left_out() -> None:
         "warmup_epochs=2", "noise=word", "method=kd", "method.alpha=0.4", "method.inner_lr=1e-4", "student=tiny-bert",
         "teacher=tiny-bert", "teacher=tiny-roberta+tiny-bert", "teacher_epochs=5", "teacher_finetune_lr=1e-3",
         "teacher_batch_size=8", "teacher_weight_decay=0.1", "data.seed=1", "data.train=0.5", "data.test=20",
-        "data.max_length=16", "data.rows=500", "+models.tiny-bert.layers=1",
+        "data.max_length=16", "data.rows=500", "+models.tiny-bert.layers=1", "noise=labels",
     ],
 )  # fmt: skip
 def test_what_decides_a_result_enters(word: str, compose: Compose) -> None:
@@ -72,6 +72,15 @@ def test_a_method_that_was_corrected_is_another_one_and_comments_do_not_count(
     assert digest('class Mine:\n    """Words."""\n    strength = 2\n') != first
     with pytest.raises(UserError, match="there is no readable class Mine"):
         fingerprint.source_digest("nowhere.Mine")
+
+
+def test_noise_counts_as_far_as_it_decides_anything(compose: Compose) -> None:
+    noisy = of(compose("noise=typos"))
+    assert noisy != of(compose("noise=typos", "noise.p=0.200001"))
+    assert noisy != of(compose("noise=typos", "noise.teacher_sees=clean"))
+    assert of(compose("noise=typos", "noise.p=0")) == of(compose())
+    plain = ("method=finetune", "student=tiny-bert", "noise=typos")
+    assert of(compose(*plain)) == of(compose(*plain, "noise.teacher_sees=clean"))
 
 
 def test_the_schema_enters(compose: Compose, monkeypatch: pytest.MonkeyPatch) -> None:

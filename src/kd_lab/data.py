@@ -1,6 +1,7 @@
 """The rows of a run as batches, for training, evaluation and the quiz."""
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 
 import torch
 from lightning import LightningDataModule
@@ -8,7 +9,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from kd_lab.batching import Key, TrainBatches, quiz_positions
 from kd_lab.encoding import Batch, Encoder, Encoding
-from kd_lab.noise import NOISES, generator_of
+from kd_lab.noise import Noise, vocabulary
 from kd_lab.sources import Rows
 from kd_lab.splits import Splits
 
@@ -16,15 +17,14 @@ EVALUATION_BATCH = 64
 
 
 class EncodedRows(Dataset[Batch]):
-    """Some rows, encoded once by every distinct tokenizer; noisy ones are encoded anew for each epoch.
+    """Some rows, encoded once by every distinct tokenizer; noisy sentences are encoded anew for each epoch.
 
     Args:
         rows: of the source.
         numbers: which of them.
-        encoders: one per distinct tokenizer.
-        seed: of the run, for the noise.
-        noise: a name out of ``NOISES``.
-        p: its probability, in [0, 1].
+        encoders: the student's first, then the teachers'.
+        noise: what is done to the rows; none without it.
+        clean_for_teachers: whether the teachers see the sentences without it.
     """
 
     def __init__(
@@ -33,51 +33,63 @@ class EncodedRows(Dataset[Batch]):
         numbers: Sequence[int],
         encoders: Sequence[Encoder],
         *,
-        seed: int = 0,
-        noise: str = "none",
-        p: float = 0.0,
+        noise: Noise | None = None,
+        clean_for_teachers: bool = False,
     ):
-        self.rows, self.numbers, self.encoders = rows, numbers, encoders
-        self.seed, self.noise, self.p = seed, noise, p
-        texts = [rows.texts[number] for number in numbers]
-        self.encodings = {encoder.key: encoder.encode(texts) for encoder in encoders}
+        self.rows, self.numbers, self.noise = rows, numbers, noise or Noise()
+        self.encoders, self.teachers_encoders = _distinct(encoders), _distinct(encoders[1:])
+        self.clean_for_teachers = clean_for_teachers and self.noise.changes_text
+        classes = len(rows.label_names)
+        self.labels = [self.noise.label(rows.labels[number], classes, number) for number in numbers]
+
+    @cached_property
+    def encodings(self) -> dict[str, list[Encoding]]:
+        """By tokenizer, of every row without noise."""
+        texts = [self.rows.texts[number] for number in self.numbers]
+        return {encoder.key: encoder.encode(texts) for encoder in self.encoders}
 
     def __len__(self) -> int:
         return len(self.numbers)
 
     @property
     def lengths(self) -> list[int]:
-        """Tokens per row, by the first tokenizer."""
+        """Tokens per row, by the student's tokenizer."""
         return [len(encoding["input_ids"]) for encoding in self.encodings[self.encoders[0].key]]
 
     def batch(self, positions: Sequence[int], epoch: int | None = None) -> Batch:
-        """The rows at ``positions``; in training ``epoch`` decides the noise, without it there is none."""
-        numbers = [self.numbers[position] for position in positions]
-        if epoch is None or self.noise == "none" or self.p == 0:
-            encoded = {key: [table[position] for position in positions] for key, table in self.encodings.items()}
-        else:
-            encoded = self._noisy(numbers, epoch)
+        """The rows at ``positions``; ``epoch`` decides the noise on the sentences, without it there is none."""
+        noisy = epoch is not None and self.noise.changes_text
+        for_teachers = noisy and self.clean_for_teachers
+        readers = self.encoders[:1] if for_teachers else self.encoders
         return Batch(
-            rows=torch.tensor(numbers),
-            labels=torch.tensor([self.rows.labels[number] for number in numbers]),
-            inputs={encoder.key: encoder.pad(encoded[encoder.key]) for encoder in self.encoders},
+            rows=torch.tensor([self.numbers[position] for position in positions]),
+            labels=torch.tensor([self.labels[position] for position in positions]),
+            inputs=self._noisy(positions, readers, epoch or 0) if noisy else self._clean(positions, readers),
+            clean=self._clean(positions, self.teachers_encoders) if for_teachers else {},
         )
 
-    def _noisy(self, numbers: Sequence[int], epoch: int) -> dict[str, list[Encoding]]:
-        noise = NOISES[self.noise]
-        texts = [noise(self.rows.texts[n], self.p, generator_of(self.seed, epoch, n)) for n in numbers]
-        return {encoder.key: encoder.encode(texts) for encoder in self.encoders}
+    def _clean(self, positions: Sequence[int], encoders: Sequence[Encoder]) -> dict[str, Encoding]:
+        return {e.key: e.pad([self.encodings[e.key][position] for position in positions]) for e in encoders}
+
+    def _noisy(self, positions: Sequence[int], encoders: Sequence[Encoder], epoch: int) -> dict[str, Encoding]:
+        numbers = [self.numbers[position] for position in positions]
+        texts = [self.noise.sentence(self.rows.texts[number], epoch, number) for number in numbers]
+        return {encoder.key: encoder.pad(encoder.encode(texts)) for encoder in encoders}
 
     def __getitem__(self, keys: Sequence[Key]) -> Batch:
         """A whole training batch by its keys, which all name the same epoch."""
         return self.batch([position for _, position in keys], keys[0][0])
 
 
-class OnePass:
-    """A split in batches of rising length, without noise; any number of times."""
+def _distinct(encoders: Sequence[Encoder]) -> list[Encoder]:
+    return list({encoder.key: encoder for encoder in encoders}.values())
 
-    def __init__(self, part: EncodedRows):
-        self.part = part
+
+class OnePass:
+    """Rows in batches of rising length; any number of times. Without ``epoch`` there is no noise on them."""
+
+    def __init__(self, part: EncodedRows, epoch: int | None = None):
+        self.part, self.epoch = part, epoch
         lengths = part.lengths
         order = sorted(range(len(part)), key=lengths.__getitem__)
         self.batches = [order[i : i + EVALUATION_BATCH] for i in range(0, len(order), EVALUATION_BATCH)]
@@ -86,7 +98,7 @@ class OnePass:
         return len(self.batches)
 
     def __iter__(self) -> Iterator[Batch]:
-        return map(self.part.batch, self.batches)
+        return (self.part.batch(positions, self.epoch) for positions in self.batches)
 
 
 class TextDataModule(LightningDataModule):
@@ -97,10 +109,11 @@ class TextDataModule(LightningDataModule):
     Args:
         rows: of the source.
         splits: row numbers of each split.
-        encoders: of all models of the run; equal ones are used once.
+        encoders: the student's first, then the teachers'; equal ones are used once.
         batch_size: of training.
         seed: of the run: order of batches and draws of noise.
-        noise, p: what is done to training sentences.
+        noise, p: what is done to training rows; a name of :mod:`kd_lab.noise` and its probability.
+        clean_for_teachers: whether the teachers see the sentences without it.
     """
 
     def __init__(
@@ -113,15 +126,17 @@ class TextDataModule(LightningDataModule):
         seed: int = 0,
         noise: str = "none",
         p: float = 0.0,
+        clean_for_teachers: bool = False,
     ):
         super().__init__()
-        distinct = list({encoder.key: encoder for encoder in encoders}.values())
+        self.rows, self.splits, self.encoders = rows, splits, encoders
         self.batch_size, self.seed = batch_size, seed
         self.first_epoch = 0
-        self.parts = {
-            name: EncodedRows(rows, numbers, distinct, seed=seed, noise=noise if name == "train" else "none", p=p)
-            for name, numbers in splits.items()
-        }
+        words = vocabulary(rows.texts[number] for number in splits.train) if noise == "vocabulary" else ()
+        self.parts = {name: EncodedRows(rows, numbers, encoders) for name, numbers in splits.items()}
+        self.parts["train"] = EncodedRows(
+            rows, splits.train, encoders, noise=Noise(noise, p, seed, words), clean_for_teachers=clean_for_teachers
+        )
         self.quiz_lengths = self.parts["quiz"].lengths
 
     def train_dataloader(self) -> DataLoader[Batch]:
@@ -137,6 +152,10 @@ class TextDataModule(LightningDataModule):
     def one_pass(self, name: str) -> OnePass:
         """A split's batches for evaluation."""
         return OnePass(self.parts[name])
+
+    def noisy_test(self, noise: str, p: float) -> OnePass:
+        """The test split for the student under noise; the same draws for every run on these rows."""
+        return OnePass(EncodedRows(self.rows, self.splits.test, self.encoders[:1], noise=Noise(noise, p)), epoch=0)
 
     def quiz_batch(self, number: int, size: int) -> Batch:
         """Quiz batch ``number``, counted through the whole run, of at most ``size`` rows; batches of like length go

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -22,11 +22,17 @@ class Batch:
         rows: [B], the row numbers in the source.
         labels: [B].
         inputs: tokenizer key -> input_ids, attention_mask and token_type_ids, [B, L] each; L differs by tokenizer.
+        clean: the same without noise, where the teachers see the sentences without it; else empty.
     """
 
     rows: Tensor
     labels: Tensor
     inputs: dict[str, Encoding]
+    clean: dict[str, Encoding] = field(default_factory=dict)
+
+    def for_teachers(self) -> "Batch":
+        """The batch as the teachers see it."""
+        return replace(self, inputs=self.clean) if self.clean else self
 
 
 class Encoder:

@@ -10,11 +10,13 @@ from lightning import Trainer
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from kd_lab.data import TextDataModule
+from kd_lab.data import OnePass, TextDataModule
 from kd_lab.distiller import Distiller
-from kd_lab.results import Scores, Snapshot
+from kd_lab.results import NoisyScores, Scores, Snapshot
 
 EVALUATED = ("validation", "test")
+HARDER = tuple((noise, p) for noise in ("word", "typos") for p in (0.1, 0.2, 0.3))
+"""The noises under which every student is tested."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,7 @@ def ask(
     method.answering = who
     answers = {}
     for name in EVALUATED:
-        batches = trainer.predict(method, data.one_pass(name), return_predictions=True)
-        assert batches is not None
-        table = {key: torch.cat([batch[key] for batch in batches]) for key in batches[0]}
+        table = _predict(method, data.one_pass(name), trainer)
         place = {row: i for i, row in enumerate(table["rows"].tolist())}
         order = [place[row] for row in data.parts[name].numbers]
         table = {key: value[order] for key, value in table.items()}
@@ -63,6 +63,22 @@ def ask(
             teachers = table["teachers"].transpose(0, 1)
         answers[name] = Answers(table["rows"], table["labels"], table.get("student", student), teachers)
     return answers
+
+
+def ask_under_noise(method: Distiller, data: TextDataModule, trainer: Trainer) -> list[NoisyScores]:
+    """The student's scores on the test split under each noise of ``HARDER``, the same for every run on these rows."""
+    method.answering = ["student"]
+    tables = {(noise, p): _predict(method, data.noisy_test(noise, p), trainer) for noise, p in HARDER}
+    return [
+        NoisyScores(noise=noise, p=p, **dict(score(table["student"], table["labels"])))
+        for (noise, p), table in tables.items()
+    ]
+
+
+def _predict(method: Distiller, batches: OnePass, trainer: Trainer) -> dict[str, Tensor]:
+    answers = trainer.predict(method, batches, return_predictions=True)
+    assert answers is not None
+    return {key: torch.cat([batch[key] for batch in answers]) for key in answers[0]}
 
 
 def score(logits: Tensor, labels: Tensor) -> Scores:

@@ -43,8 +43,7 @@ class Plan:
     @property
     def noise(self) -> str:
         """Name and probability of the noise, or none."""
-        noise = self.settings.noise
-        return f"{noise.name} {noise.p:g}" if noise.p and noise.name != "none" else "none"
+        return self.settings.noise_in_words
 
     @property
     def warmup_epochs(self) -> int:

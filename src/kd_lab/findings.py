@@ -7,7 +7,7 @@ from kd_lab import evaluation, fingerprint, results
 from kd_lab.catalogue import Checkpoint
 from kd_lab.evaluation import Answers
 from kd_lab.models import Classifier
-from kd_lab.results import DataResult, ModelResult, Result, TeacherResult
+from kd_lab.results import DataResult, ModelResult, NoisyScores, Result, TeacherResult
 
 if TYPE_CHECKING:
     from kd_lab.experiment import Plan
@@ -25,6 +25,7 @@ def of(
     before: Asked,
     best: Asked,
     at_end: Asked,
+    under_noise: Sequence[NoisyScores],
     **counts: float,
 ) -> Result:
     """The result of a run.
@@ -34,6 +35,7 @@ def of(
         student, teachers: as they are now; ``checkpoints`` is where the teachers came from.
         learned: whether the teachers were trained in this run.
         before, best, at_end: what all answered before training, at the best epoch and after the last.
+        under_noise: the student's scores at the best epoch.
         **counts: the further fields of :class:`kd_lab.results.Result`.
     """
     members = [
@@ -45,6 +47,7 @@ def of(
         "student": ModelResult(name=student.name, parameters=parameters, **dict(evaluation.student_scores(best))),
         "teachers": members,
         "ensemble": evaluation.ensemble_scores(best) if members else None,
+        "under_noise": under_noise,
         "times_smaller": max(t.parameters for t in members) / parameters if members else None,
         "warnings": [*_outsiders(run, checkpoints), *_falls(members), *_ignorance(best["validation"])],
     }

@@ -13,7 +13,7 @@ from kd_lab.settings import Settings
 from kd_lab.sources import Rows
 from kd_lab.splits import Splits
 
-SCHEMA = 1
+SCHEMA = 2
 """Raised whenever the same settings would give other results, or result.json another form."""
 
 OF_EVERY_RUN = ("seed", "max_epochs", "patience", "batch_size", "lr", "weight_decay", "precision")
@@ -73,7 +73,7 @@ def run_digest(settings: Settings, data: str, student: str, teachers: Sequence[s
         "student": student,
         "method": settings.method.model_dump(exclude_unset=True) | {"source": source_digest(settings.method.target)},
     }
-    decides["noise"] = settings.noise.model_dump() if settings.noise.p and settings.noise.name != "none" else None
+    decides["noise"] = settings.noise_in_words
     if distils:
         decides |= {name: getattr(settings, name) for name in OF_DISTILLATION} | {"teachers": list(teachers)}
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()

@@ -61,7 +61,8 @@ class TeacherEnsemble(nn.Module):
 
     def member_logits(self, batch: Batch) -> Tensor:
         """The logits of each of the K members, [K, B, C]."""
-        return torch.stack([member(batch) for member in self])
+        seen = batch.for_teachers()
+        return torch.stack([member(seen) for member in self])
 
     def forward(self, batch: Batch) -> Tensor:
         """The mean logits, [B, C]."""

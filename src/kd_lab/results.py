@@ -35,6 +35,13 @@ class ModelResult(Part):
     test: Scores
 
 
+class NoisyScores(Scores):
+    """On the test split with ``noise`` of probability ``p`` on its sentences."""
+
+    noise: str
+    p: float
+
+
 class Snapshot(Part):
     """A teacher at another moment."""
 
@@ -78,6 +85,7 @@ class Result(Part):
     student: ModelResult
     teachers: list[TeacherResult]
     ensemble: Snapshot | None
+    under_noise: list[NoisyScores]
     best_epoch: int
     epochs: int
     steps: int

@@ -77,10 +77,11 @@ class Data(Section):
 
 
 class Noise(Section):
-    """What is done to training sentences, and how often."""
+    """What is done to training rows, how often, and whether the teachers see the sentences with it."""
 
-    name: Literal["none", "word"]
+    name: Literal["none", "word", "vocabulary", "deletion", "swap", "typos", "labels"]
     p: Share
+    teacher_sees: Literal["noisy", "clean"] = "noisy"
 
 
 class Machine(Section):
@@ -150,6 +151,15 @@ class Settings(Section):
     def teacher_names(self) -> tuple[str, ...]:
         """The members of ``teacher=a+b``."""
         return tuple(self.teacher.split("+"))
+
+    @property
+    def noise_in_words(self) -> str:
+        """Name and probability of the noise as far as they decide anything, or ``none``."""
+        noise = self.noise
+        if noise.name == "none" or noise.p == 0:
+            return "none"
+        apart = noise.teacher_sees == "clean" and noise.name != "labels" and self.method.uses_teachers
+        return f"{noise.name} {noise.p}{' for the student' if apart else ''}"
 
 
 def check(config: DictConfig | Mapping[str, Any]) -> Settings:

@@ -36,6 +36,8 @@ def show(result: Result) -> None:
     smaller = f"{result.times_smaller:.1f}×" if result.times_smaller else ""
     table.add_row("student", *_cells(result.student), "", f"{result.student.parameters:,}", smaller)
     console.print(table)
+    harder = [f"{scores.noise} {scores.p:g}: {100 * scores.accuracy:.2f}" for scores in result.under_noise]
+    say(f"student's test % under noise: {', '.join(harder)}")
     for warning in result.warnings:
         say(f"warning: {warning}")
     updates = f", {result.teacher_updates} teacher updates" if result.teacher_updates else ""

@@ -78,6 +78,7 @@ class Training:
             seed=run.settings.seed,
             noise=run.settings.noise.name,
             p=run.settings.noise.p,
+            clean_for_teachers=run.settings.noise.teacher_sees == "clean",
         )
         self.optimization = Optimization(run.settings.lr, run.settings.weight_decay)
         self.method = self._method()
@@ -106,6 +107,7 @@ class Training:
         assert self.method.teachers_learn is False or not missing
         best_epoch = int(checkpoint["epoch"]) + 1
         answers = at_end if best_epoch == trainer.current_epoch else self._ask(who)
+        under_noise = evaluation.ask_under_noise(self.method, self.data, self._trainer("evaluation", logger=False))
         self._save(answers)
         result = findings.of(
             run=self.run,
@@ -116,6 +118,7 @@ class Training:
             before=self.before,
             best=answers,
             at_end=at_end,
+            under_noise=under_noise,
             best_epoch=best_epoch,
             epochs=trainer.current_epoch,
             steps=trainer.global_step,
