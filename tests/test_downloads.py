@@ -10,7 +10,7 @@ import pytest
 
 from kd_lab import catalogue, downloads
 from kd_lab.errors import UserError
-from kd_lab.settings import Origin
+from kd_lab.origins import Origin
 
 
 def test_a_package_is_brought_without_dependencies_by_its_hash_and_kept(

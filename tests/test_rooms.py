@@ -7,20 +7,23 @@ import kd_lab
 
 ROOMS = Path(kd_lab.__file__).parent
 FLOORS = [
-    {"errors", "memory", "quiet", "noise", "losses", "hypergradient", "batching", "dropout", "encoding"},
-    {"splits", "settings", "results", "toy", "precision"},
+    {"errors", "measures", "memory", "quiet", "noise", "losses", "hypergradient", "batching", "dropout", "encoding"},
+    {"splits", "sections", "origins", "search", "settings", "results", "toy", "precision"},
     {"terminal", "downloads"},
-    {"sources", "catalogue", "fingerprint", "teachers", "models"},
-    {"data", "distiller", "progress", "tracking"},
-    {"evaluation", "findings", "methods.finetune", "methods.kd", "methods.metadistil"},
+    {"sources", "sweeps", "catalogue", "fingerprint", "teachers", "models"},
+    {"data", "distiller", "progress", "tracking", "machine"},
+    {"methods.finetune", "methods.kd", "methods.metadistil"},
+    {"evaluation", "findings"},
     {"training"},
     {"experiment"},
-    {"run"},
+    {"doors"},
+    {"run", "evaluate"},
 ]
 """From the ground up: a room imports only from lower floors, and from its own below the methods."""
 MATHEMATICS = {"noise", "losses", "hypergradient", "batching", "splits"}
 BEFORE_TORCH = {"errors", "memory", "quiet", "noise", "splits", "settings", "results", "downloads", "toy", "sources"}
-BEFORE_TORCH |= {"catalogue", "fingerprint", "teachers", "terminal", "experiment", "run"}
+BEFORE_TORCH |= {"sections", "origins", "search", "sweeps", "catalogue", "fingerprint", "teachers", "terminal"}
+BEFORE_TORCH |= {"experiment", "doors", "run", "evaluate"}
 
 
 def rooms() -> dict[str, Path]:

@@ -1,29 +1,12 @@
 """The door, as a person uses it: another process, another folder."""
 
-import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
-
-
-def kd_lab(*words: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "kd_lab.run", *words]
-    return subprocess.run(
-        command, cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True, check=False
-    )
-
-
-def timed(*words: str, folder: Path) -> tuple[float, subprocess.CompletedProcess[str]]:
-    """The fastest of three: another test may be using the processor."""
-    runs = []
-    for _ in range(3):
-        start = time.monotonic()
-        done = kd_lab(*words, folder=folder)
-        runs.append((time.monotonic() - start, done))
-    return min(runs, key=lambda run: run[0])
+from shell import kd_lab, timed
 
 
 def test_help_is_quick_and_lists_the_choices(tmp_path: Path) -> None:

@@ -80,4 +80,6 @@ def test_composing_leaves_a_hydra_of_the_users_own_alone() -> None:
 
 
 def test_a_model_comes_from_one_place() -> None:
-    assert "exactly one of hub, package and random" in refusal("models.bert.hub=null")
+    assert "models.bert: a model comes from exactly one of hub, package, random and stand_in" in refusal(
+        "models.bert.hub=null"
+    )

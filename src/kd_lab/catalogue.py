@@ -6,12 +6,12 @@ import json
 import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kd_lab import downloads, toy
 from kd_lab.errors import UserError
-from kd_lab.settings import Origin
+from kd_lab.origins import Origin
 
 FILES = [
     "config.json",
@@ -24,6 +24,9 @@ FILES = [
 ]
 
 
+TOKENIZERS = ("tokenizer.json", "vocab.*", "*.model")
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """A model folder.
@@ -34,6 +37,7 @@ class Checkpoint:
         layers: keep the first so many layers; None keeps all.
         classifies: whether it holds a trained classification head.
         run: the finished run it came out of, where it did.
+        stands_for: the name that was asked for, where this is a stand-in.
     """
 
     name: str
@@ -41,6 +45,7 @@ class Checkpoint:
     layers: int | None = None
     classifies: bool = False
     run: Path | None = None
+    stands_for: str | None = None
 
     def identity(self) -> str:
         """A digest of what the model computes: its files' content and its layers, wherever it lies."""
@@ -59,12 +64,21 @@ def locate(name: str, models: Mapping[str, Origin]) -> Checkpoint:
     """
     refuse_unknown(name, models)
     if origin := models.get(name):
+        if origin.stand_in:
+            return _stand_in(name, origin.stand_in, models)
         return _checkpoint(name, _bring(name, origin), origin.layers)
     folder = Path(name).expanduser()
     if folder.is_dir():
         run = folder if (folder / "result.json").is_file() else None
         return _checkpoint(folder.resolve().name, folder / "student" if run else folder, run=run)
     return _checkpoint(name, downloads.from_hub(name, FILES))
+
+
+def _stand_in(name: str, other: str, models: Mapping[str, Origin]) -> Checkpoint:
+    if other not in models or models[other].stand_in:
+        weighty = ", ".join(known for known, origin in models.items() if not origin.stand_in)
+        raise UserError(f"models.{name}.stand_in={other}: should be a name with weights of its own: {weighty}")
+    return replace(locate(other, models), name=f"{other} for {name}", stands_for=name)
 
 
 def refuse_unknown(name: str, models: Mapping[str, Origin]) -> None:
@@ -83,6 +97,8 @@ def _checkpoint(name: str, folder: Path, layers: int | None = None, run: Path | 
         raise UserError(f"{name}: {folder} holds no model (no readable config.json)") from error
     if not any(folder.glob("*.safetensors")):
         raise UserError(f"{name}: {folder} holds no *.safetensors; other weights are not read")
+    if not any(any(folder.glob(pattern)) for pattern in TOKENIZERS):
+        raise UserError(f"{name}: {folder} holds no tokenizer ({', '.join(TOKENIZERS)})")
     heads = config.get("architectures") or [""]
     return Checkpoint(name, folder, layers, heads[0].endswith("ForSequenceClassification"), run)
 

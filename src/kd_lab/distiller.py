@@ -86,6 +86,7 @@ class Distiller(LightningModule):
         self.teacher_accuracy = MulticlassAccuracy(classes, average="micro")
         self.teacher_updates = 0
         self.answering: Collection[str] = ("student", "teachers")
+        self.validated: list[dict[str, Tensor]] = []
 
     @abstractmethod
     def loss(self, batch: Batch) -> Tensor:
@@ -156,15 +157,23 @@ class Distiller(LightningModule):
         """A student in eval mode would train without dropout, and in silence."""
         self.train()
 
+    def on_validation_epoch_start(self) -> None:
+        """The answers of an earlier validation are of other weights."""
+        self.validated = []
+
     def validation_step(self, batch: Batch, index: int) -> None:
-        """Accuracy and loss of the student, and of teachers that move."""
+        """Accuracy and loss of the student, and of teachers that move; the answers are kept for the evaluation."""
         logits = self.student(batch)
+        answers = {"rows": batch.rows, "labels": batch.labels, "student": logits.float()}
         self.accuracy(logits, batch.labels)
         self.log(f"{self.prefix}validation/accuracy", self.accuracy, prog_bar=True, batch_size=len(batch.labels))
         self.log(f"{self.prefix}validation/loss", cross_entropy(logits, batch.labels), batch_size=len(batch.labels))
         if self.teachers_learn and self.teachers is not None:
-            self.teacher_accuracy(self.teachers(batch), batch.labels)
+            members = self.teachers.member_logits(batch)
+            self.teacher_accuracy(members.mean(dim=0), batch.labels)
             self.log("teacher/validation/accuracy", self.teacher_accuracy, prog_bar=True, batch_size=len(batch.labels))
+            answers["teachers"] = members.float().transpose(0, 1)
+        self.validated.append({name: tensor.cpu() for name, tensor in answers.items()})
 
     def predict_step(self, batch: Batch, index: int) -> dict[str, Tensor]:
         """Rows [B] and labels [B], and of whom ``answering`` names: student [B, C], the K teachers [B, K, C]."""

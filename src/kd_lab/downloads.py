@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from functools import lru_cache
 from pathlib import Path
 
 from kd_lab import terminal
@@ -91,6 +92,13 @@ def _pip_download(requirement: str, options: list[str]) -> None:
 
 def sha256_of(path: Path) -> str:
     """The SHA-256 of a file, 64 hexadecimal digits."""
+    status = path.stat()
+    return _sha256_of(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _sha256_of(path: Path, size: int, changed: int) -> str:
+    """Once for all jobs of a sweep: ``size`` and ``changed`` tell one content of the file from another."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -1,22 +1,32 @@
 """What models answer on validation and test, how good it is, and the file that keeps it."""
 
 import csv
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning import Trainer
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from kd_lab.data import OnePass, TextDataModule
+from kd_lab import machine, models, precision, progress, quiet
+from kd_lab.catalogue import Checkpoint
+from kd_lab.data import EncodedRows, OnePass, TextDataModule
 from kd_lab.distiller import Distiller
+from kd_lab.methods.finetune import Finetune
+from kd_lab.noise import Noise, vocabulary
 from kd_lab.results import NoisyScores, Scores, Snapshot
+from kd_lab.settings import Settings
+from kd_lab.sources import Rows
 
 EVALUATED = ("validation", "test")
 HARDER = tuple((noise, p) for noise in ("word", "typos") for p in (0.1, 0.2, 0.3))
 """The noises under which every student is tested."""
+
+
+MOST_MISTAKES = 200
 
 
 @dataclass(frozen=True)
@@ -47,15 +57,22 @@ def ask(
     trainer: Trainer,
     who: Collection[str] = ("student", "teachers"),
     known: Mapping[str, Answers] | None = None,
+    validated: Sequence[dict[str, Tensor]] = (),
 ) -> dict[str, Answers]:
-    """The answers of ``who`` on validation and test; ``known`` holds those of whoever is not asked again."""
+    """The answers of ``who`` on validation and test.
+
+    Args:
+        method, data, trainer: of the run.
+        who: student, teachers or both.
+        known: the answers of whoever is not asked again.
+        validated: the method's answers on validation with its weights as they are now, where it has just given them.
+    """
     method.answering = who
     answers = {}
     for name in EVALUATED:
-        table = _predict(method, data.one_pass(name), trainer)
-        place = {row: i for i, row in enumerate(table["rows"].tolist())}
-        order = [place[row] for row in data.parts[name].numbers]
-        table = {key: value[order] for key, value in table.items()}
+        batches = data.one_pass(name)
+        kept = validated if name == "validation" else ()
+        table = _in_order(kept, batches) if kept else _predict(method, batches, trainer)
         student, teachers = torch.empty(0), torch.empty(0)
         if known and name in known:
             student, teachers = known[name].student, known[name].teachers
@@ -75,10 +92,39 @@ def ask_under_noise(method: Distiller, data: TextDataModule, trainer: Trainer) -
     ]
 
 
+def logits(checkpoint: Checkpoint, settings: Settings, rows: Rows, numbers: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """The logits [N, C] of a finished classifier on the N rows ``numbers``, and their labels [N].
+
+    Args:
+        checkpoint: of the classifier.
+        settings: precision, machine, length of the texts, and the noise that is done to them.
+        rows: of the source.
+        numbers: which of them.
+    """
+    quiet.libraries()
+    quiet.transformers()
+    noise = settings.noise
+    words = vocabulary(rows.texts[number] for number in numbers) if noise.name == "vocabulary" else ()
+    model = models.load(checkpoint, rows.label_names, settings.data.max_length, trained=True)
+    part = EncodedRows(rows, numbers, [model.encoder], noise=Noise(noise.name, noise.p, settings.seed, words))
+    trainer = machine.trainer(settings, "evaluation", logger=False)
+    with precision.of(settings.precision), progress.interruptible(trainer):
+        table = _predict(Finetune(model), OnePass(part, epoch=0), trainer)
+    return table["student"], table["labels"]
+
+
 def _predict(method: Distiller, batches: OnePass, trainer: Trainer) -> dict[str, Tensor]:
     answers = trainer.predict(method, batches, return_predictions=True)
     assert answers is not None
-    return {key: torch.cat([batch[key] for batch in answers]) for key in answers[0]}
+    return _in_order(answers, batches)
+
+
+def _in_order(answers: Sequence[Any], batches: OnePass) -> dict[str, Tensor]:
+    """Answers in the order of the rows, not of the batches."""
+    table = {key: torch.cat([batch[key] for batch in answers]) for key in answers[0]}
+    place = {row: i for i, row in enumerate(table["rows"].tolist())}
+    order = [place[row] for row in batches.part.numbers]
+    return {key: value[order] for key, value in table.items()}
 
 
 def score(logits: Tensor, labels: Tensor) -> Scores:
@@ -105,6 +151,24 @@ def member_scores(answers: Mapping[str, Answers], member: int) -> Snapshot:
 def ensemble_scores(answers: Mapping[str, Answers]) -> Snapshot:
     """The scores of the teachers' mean logits on every evaluated split."""
     return Snapshot(**{name: score(a.mean_teacher, a.labels) for name, a in answers.items()})
+
+
+def wrong(answers: Answers, rows: Rows) -> list[dict[str, Any]]:
+    """The student's mistakes, the surest first, at most ``MOST_MISTAKES``, each with its sentence."""
+    sure, said = answers.student.softmax(dim=-1).max(dim=-1)
+    mistaken = (said != answers.labels).nonzero().flatten().tolist()
+    taught = answers.mean_teacher.argmax(dim=-1) if len(answers.teachers) else None
+    return [
+        {
+            "row": int(answers.rows[i]),
+            "text": rows.texts[int(answers.rows[i])],
+            "label": rows.label_names[int(answers.labels[i])],
+            "prediction": rows.label_names[int(said[i])],
+            "probability": round(float(sure[i]), 4),
+            "teachers": rows.label_names[int(taught[i])] if taught is not None else None,
+        }
+        for i in sorted(mistaken, key=lambda i: -float(sure[i]))[:MOST_MISTAKES]
+    ]
 
 
 def write_predictions(folder: Path, answers: dict[str, Answers], label_names: tuple[str, ...]) -> None:

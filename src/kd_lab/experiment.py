@@ -3,15 +3,16 @@
 Nothing here imports torch before it is known that there is something to train.
 """
 
-from dataclasses import dataclass, field
-from functools import cached_property
+import os
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from kd_lab import catalogue, fingerprint, memory, results, sources, splits, teachers, terminal
 from kd_lab.catalogue import Checkpoint
 from kd_lab.errors import UserError
 from kd_lab.results import Result
-from kd_lab.settings import Settings
+from kd_lab.settings import Data, Settings
 from kd_lab.sources import Rows
 from kd_lab.splits import Splits
 
@@ -95,11 +96,15 @@ def plan(settings: Settings) -> Plan:
     """
     for name in (settings.student, *(settings.teacher_names if settings.method.uses_teachers else ())):
         catalogue.refuse_unknown(name, settings.models)
-    rows = sources.load(settings.data)
-    cut = splits.cut(
-        rows.texts, rows.labels, settings.data.sizes, settings.data.holdout, settings.data.seed, rows.validation
-    )
-    return _plan(settings, rows, cut, fingerprint.data_digest(rows, cut, settings.data.max_length))
+    return _plan(settings, *_data(settings.data, sources.stamp(settings.data.path)))
+
+
+@lru_cache(maxsize=4)
+def _data(data: Data, stamp: tuple[object, ...]) -> tuple[Rows, Splits, str]:
+    """Once for all jobs of a sweep; ``stamp`` changes with the files."""
+    rows = sources.load(data)
+    cut = splits.cut(rows.texts, rows.labels, data.sizes, data.holdout, data.seed, rows.validation)
+    return rows, cut, fingerprint.data_digest(rows, cut, data.max_length)
 
 
 def _plan(settings: Settings, rows: Rows, cut: Splits, digest: str) -> Plan:
@@ -112,20 +117,25 @@ def _plan(settings: Settings, rows: Rows, cut: Splits, digest: str) -> Plan:
     return Plan(settings, rows, cut, digest, student, tuple(members))
 
 
-def train(settings: Settings) -> Result:
+def train(settings: Settings, *, one_of_many: bool = False) -> Result:
     """Find the finished run that ``settings`` describe, or carry it out, its missing teachers first.
+
+    Args:
+        settings: checked.
+        one_of_many: a job of a sweep: names and ids that W&B's variables give to a single run are not for it.
 
     Raises:
         UserError: for what only the user can put right.
     """
-    return carry_out(plan(settings))
+    return carry_out(plan(settings), one_of_many=one_of_many)
 
 
-def carry_out(run: Plan) -> Result:
+def carry_out(run: Plan, *, one_of_many: bool = False) -> Result:
     """The result of ``run``, from its folder where it is finished, else by training."""
     if not run.settings.force and (result := run.finished()):
         terminal.say(f"found finished: {run.title}")
         return result
+    _refuse_unless_writable(run.settings.output_dir)
     if run.teachers:
         terminal.say(run.title)
     made = [_ready(teacher) for teacher in run.teachers]
@@ -135,7 +145,14 @@ def carry_out(run: Plan) -> Result:
 
     sizes = ", ".join(f"{len(rows):,} {name}" for name, rows in run.splits.items())
     terminal.say(f"training {run.title} ({sizes})")
-    return fit_and_test(run, made)
+    return fit_and_test(run, made, one_of_many=one_of_many)
+
+
+def _refuse_unless_writable(folder: Path) -> None:
+    """Before the hours of training, not after."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(f"output_dir={folder}: cannot be written; name a folder that can")
 
 
 def _ready(teacher: Plan | Checkpoint) -> Checkpoint:
@@ -146,8 +163,8 @@ def _ready(teacher: Plan | Checkpoint) -> Checkpoint:
         terminal.say(
             f"no finished teacher {teacher.student.name} (seed {teacher.settings.seed}) yet: fine-tuning it first"
         )
-    result = carry_out(teacher)
+    result = carry_out(teacher, one_of_many=True)
     made = catalogue.locate(str(result.folder), teacher.settings.models)
     if not made.classifies:
         raise UserError(f"{result.folder} holds no classifier; delete the folder and run again")
-    return Checkpoint(teacher.student.name, made.folder, classifies=True, run=made.run)
+    return replace(teacher.student, folder=made.folder, layers=None, classifies=True, run=made.run)

@@ -49,7 +49,7 @@ def of(
         "ensemble": evaluation.ensemble_scores(best) if members else None,
         "under_noise": under_noise,
         "times_smaller": max(t.parameters for t in members) / parameters if members else None,
-        "warnings": [*_outsiders(run, checkpoints), *_falls(members), *_ignorance(best["validation"])],
+        "warnings": [*_origins(run, checkpoints), *_falls(members), *_ignorance(best["validation"])],
     }
     return Result.model_validate({**_description(run), **found, **counts})
 
@@ -95,7 +95,9 @@ def _teacher(
     )
 
 
-def _outsiders(run: "Plan", teachers: Sequence[Checkpoint]) -> Iterator[str]:
+def _origins(run: "Plan", teachers: Sequence[Checkpoint]) -> Iterator[str]:
+    for name in dict.fromkeys(model.stands_for for model in (*teachers, run.student) if model.stands_for):
+        yield f"a stand-in was used for {name}: the figures say nothing about {name}"
     for who, checkpoint in [("student", run.student), *(("teacher", teacher) for teacher in teachers)]:
         origin = results.read(checkpoint.run) if checkpoint.run else None
         if checkpoint.classifies and (origin is None or origin.data.digest != run.data_digest):

@@ -22,8 +22,8 @@ BY_CONTENT = ("student", "teacher", "models", "data")
 OF_DISTILLATION = ("warmup_epochs",)
 OF_TEACHERS = ("teacher_epochs", "teacher_finetune_lr", "teacher_batch_size", "teacher_weight_decay")
 """Settings that enter through the fingerprints of the teachers they make."""
-LEFT_OUT = ("trainer", "logger", "output_dir", "force", "debug")
-"""Settings that change where and how a run happens, not what it is."""
+LEFT_OUT = ("search", "trainer", "logger", "output_dir", "force", "debug")
+"""Settings that change where and how a run happens, not what it is; a search's draws enter as the settings drawn."""
 
 
 def data_digest(rows: Rows, splits: Splits, max_length: int) -> str:

@@ -100,9 +100,7 @@ def load(checkpoint: Checkpoint, label_names: Sequence[str], max_length: int, *,
             trust_remote_code=False,
             output_loading_info=True,
         )
-        tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder, trust_remote_code=False)
-        if not tokenizer.is_fast or tokenizer.pad_token_id is None:
-            raise ValueError("its tokenizer is not a fast one with a padding token")
+        tokenizer = _tokenizer(checkpoint.folder, config.vocab_size)
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"{checkpoint.name}: {checkpoint.folder} holds no model that fits: {reason}") from error
@@ -114,6 +112,15 @@ def load(checkpoint: Checkpoint, label_names: Sequence[str], max_length: int, *,
         )
     quicken(model)
     return Classifier(checkpoint.name, model.train(), Encoder(tokenizer, min(max_length, _positions(config))))
+
+
+def _tokenizer(folder: Path, vocabulary: int) -> Any:
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    if not tokenizer.is_fast or tokenizer.pad_token_id is None:
+        raise ValueError("its tokenizer is not a fast one with a padding token")
+    if len(tokenizer) > vocabulary:
+        raise ValueError(f"its tokenizer knows {len(tokenizer)} tokens, the model {vocabulary}")
+    return tokenizer
 
 
 def _positions(config: Any) -> int:

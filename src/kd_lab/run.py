@@ -4,48 +4,39 @@ import os
 import sys
 
 import hydra
-from hydra.errors import HydraException
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from kd_lab import settings, terminal
-from kd_lab.errors import UserError
+from kd_lab import doors, settings, sweeps, terminal
+from kd_lab.results import Result
+
+INTERRUPTED = "interrupted: nothing unfinished counts; the same command starts this run again"
 
 
-def run(config: DictConfig) -> None:
-    """One job: check the settings, find or carry out the run, print its result.
+def run(config: DictConfig) -> float | None:
+    """One job: check the settings, find or carry out the run, print its result; returns its validation accuracy."""
+    if sweeps.running():
+        return sweeps.job(config, lambda: _train(config, one_of_many=True))
+    with doors.one_line_errors(debug=config.get("debug") is True, interrupted=INTERRUPTED):
+        result = _train(config)
+    terminal.show(result)
+    return result.student.validation.accuracy
 
-    Raises:
-        SystemExit: with 2 after one line about what the user can put right; under ``debug=true`` the error itself.
-    """
-    try:
-        checked = settings.check(config)
-        # Not at the top: --help and a mistyped name answer before it.
-        from kd_lab.experiment import train
 
-        terminal.show(train(checked))
-    except UserError as error:
-        if config.get("debug"):
-            raise
-        terminal.complain(str(error))
-        sys.exit(2)
+def _train(config: DictConfig, *, one_of_many: bool = False) -> Result:
+    checked = settings.check(config, HydraConfig.get().overrides.task)
+    # Not at the top: --help and a mistyped name answer before it.
+    from kd_lab.experiment import train
+
+    return train(checked, one_of_many=one_of_many)
 
 
 def main() -> None:
-    """Compose the configuration from the command line and run it.
-
-    Raises:
-        SystemExit: with 2 after one line about a word that Hydra refuses, with 130 after Ctrl-C.
-    """
+    """Compose the configuration from the command line and run it."""
     # Hydra hands its errors on, instead of printing them over many lines.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    try:
+    with doors.one_line_errors(debug="debug=true" in sys.argv, interrupted=INTERRUPTED):
         hydra.main(version_base="1.3", config_path=str(settings.CONF), config_name="config")(run)()
-    except HydraException as error:
-        terminal.complain(settings.one_line(error))
-        sys.exit(2)
-    except KeyboardInterrupt:
-        terminal.complain("interrupted: nothing unfinished counts; the same command starts this run again")
-        sys.exit(130)
 
 
 if __name__ == "__main__":

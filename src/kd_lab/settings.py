@@ -2,31 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError
 
 from kd_lab.errors import UserError
+from kd_lab.origins import Origin
+from kd_lab.search import Search
+from kd_lab.sections import Count, NotNegative, Positive, Precision, Section, Share, Size, Text, Whole
 
 CONF = next(path for path in (Path(__file__).parent / "conf", Path(__file__).parents[2] / "conf") if path.is_dir())
 """The folder of the settings: inside the wheel, or at the top of a checkout."""
-
-Count = Annotated[int, Field(ge=1)]
-Whole = Annotated[int, Field(ge=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Size = Annotated[int, Field(ge=1, strict=True)] | Annotated[float, Field(gt=0, lt=1)]
-Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-Precision = Literal["float32", "bf16-matmul", "bf16-mixed"]
-
-
-class Section(BaseModel):
-    """A frozen part of the settings; a name that is not listed is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
 
 class Method(Section, extra="allow"):
@@ -36,8 +24,8 @@ class Method(Section, extra="allow"):
     bring further names, which go to its class as they are.
     """
 
-    name: str
-    target: str = Field(alias="_target_")
+    name: Text
+    target: Text = Field(alias="_target_")
     uses_teachers: bool = True
     alpha: Share = 0.5
     temperature: Positive = 2.0
@@ -59,8 +47,8 @@ class Data(Section):
 
     name: Literal["sst2", "files", "snippets", "toy"]
     path: Path | None = None
-    text: str = "text"
-    label: str = "label"
+    text: Text = "text"
+    label: Text = "label"
     rows: Count = 400
     seed: Whole
     holdout: Literal["row", "sentence"]
@@ -87,7 +75,7 @@ class Noise(Section):
 class Machine(Section):
     """What lightning.Trainer is told of the machine; none of it may change a result."""
 
-    accelerator: str
+    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps", "tpu"]
     devices: Literal[1]
     log_every_n_steps: Count
     enable_progress_bar: bool
@@ -97,35 +85,15 @@ class Logger(Section):
     """Where metrics go beside the run folder."""
 
     name: Literal["wandb", "csv"]
-    project: str = "kd_lab"
-
-
-class Origin(Section):
-    """Where a checkpoint of the catalogue comes from: exactly one of ``hub``, ``package`` and ``random``."""
-
-    hub: str | None = None
-    revision: str = "main"
-    package: str | None = None
-    package_sha256: Digest | None = None
-    folder: str = "."
-    weights_sha256: Digest | None = None
-    random: dict[str, Any] | None = None
-    layers: Count | None = None
-
-    @model_validator(mode="after")
-    def one_source(self) -> Self:
-        """Refuse a model from nowhere or from two places."""
-        if sum(source is not None for source in (self.hub, self.package, self.random)) != 1:
-            raise ValueError("a model comes from exactly one of hub, package and random")
-        return self
+    project: Annotated[str, Field(pattern=r"^[^/\\#?%:]{1,128}$")] = "kd_lab"
 
 
 class Settings(Section):
     """One run, whole."""
 
     method: Method
-    teacher: Annotated[str, Field(min_length=1)]
-    student: Annotated[str, Field(min_length=1)]
+    teacher: Annotated[str, Field(pattern=r"^[^+]+(\+[^+]+)*$")]
+    student: Text
     data: Data
     noise: Noise
     models: dict[str, Origin]
@@ -143,6 +111,7 @@ class Settings(Section):
     teacher_finetune_lr: Positive
     teacher_batch_size: Count
     teacher_weight_decay: NotNegative
+    search: Search | None
     output_dir: Path
     force: bool
     debug: bool
@@ -162,29 +131,48 @@ class Settings(Section):
         return f"{noise.name} {noise.p}{' for the student' if apart else ''}"
 
 
-def check(config: DictConfig | Mapping[str, Any]) -> Settings:
-    """The composed configuration as settings.
+def check(config: DictConfig | Mapping[str, Any], typed: Sequence[str] = ()) -> Settings:
+    """The composed configuration as settings; ``typed`` are the words of the command line it came from.
 
     Raises:
         UserError: naming the first bad value and what would be right.
     """
     try:
-        plain = (
+        plain: Any = (
             OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
             if isinstance(config, DictConfig)
             else config
         )
-        return Settings.model_validate(plain)
+        checked = Settings.model_validate(plain)
+        return _with_draws(checked, checked.search, plain, typed) if checked.search else checked
     except OmegaConfBaseException as error:
         raise UserError(f"{error.full_key} must be set: {error.full_key}=…") from error
     except ValidationError as error:
-        problems = [(_name(problem["loc"]), problem) for problem in error.errors(include_url=False)]
-        name, first = problems[0]
-        # Each member of a union has its own problem with the same value.
-        wanted = dict.fromkeys(
-            problem["msg"].partition("should ")[2] or problem["msg"] for n, problem in problems if n == name
-        )
-        raise UserError(f"{name}={first['input']}: should {' or '.join(wanted)}") from error
+        raise UserError(_first_of(error)) from error
+
+
+def _first_of(error: ValidationError) -> str:
+    problems = [(_name(problem["loc"]), problem) for problem in error.errors(include_url=False)]
+    name, first = problems[0]
+    given = "" if isinstance(first["input"], Mapping) else f"={first['input']}"
+    if first["type"] == "value_error":
+        return f"{name}{given}: {first['ctx']['error']}"
+    # Each member of a union has its own problem with the same value.
+    wanted = dict.fromkeys(
+        problem["msg"].partition("should ")[2] or problem["msg"] for n, problem in problems if n == name
+    )
+    return f"{name}{given}: should {' or '.join(wanted)}"
+
+
+def _with_draws(checked: Settings, search: Search, plain: Mapping[str, Any], typed: Sequence[str]) -> Settings:
+    for name in search.ranges:
+        if any(word.startswith(f"{name}=") for word in typed):
+            raise UserError(f"{name} is both typed and drawn; to set it, leave its range out: ~search.ranges.{name}")
+        section, _, setting = name.rpartition(".")
+        place = getattr(checked, section, None) if section else checked
+        if not isinstance(place, Section) or not hasattr(place, setting):
+            raise UserError(f"search.ranges.{name}: there is no setting {name}")
+    return Settings.model_validate(search.applied(plain))
 
 
 def _name(location: tuple[int | str, ...]) -> str:

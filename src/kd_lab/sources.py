@@ -2,6 +2,7 @@
 
 import csv
 import io
+import sys
 import tarfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -47,6 +48,12 @@ def load(data: Data) -> Rows:
     if len(rows.label_names) < 2:
         raise UserError(f"data={data.name} has the one label {rows.label_names}; a classifier needs at least two")
     return rows
+
+
+def stamp(path: Path | None) -> tuple[object, ...]:
+    """Names, sizes and times of the files at ``path``: another stamp, another content."""
+    files = sorted(path.iterdir()) if path and path.is_dir() else [path] if path and path.is_file() else []
+    return tuple((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files)
 
 
 def _toy(data: Data) -> Rows:
@@ -144,10 +151,13 @@ def _name(cell: object) -> str:
 
 
 def _columns(reader: str, files: Sequence[str], *, tabs: bool = False) -> dict[str, Iterable[object]]:
-    from datasets import Dataset
+    from datasets import Dataset, disable_progress_bars
     from datasets.exceptions import DatasetGenerationError
 
     read = {"csv": Dataset.from_csv, "json": Dataset.from_json, "parquet": Dataset.from_parquet}[reader]
+    # A bar in a pipe or a log file is noise.
+    if not sys.stderr.isatty():
+        disable_progress_bars()
     try:
         # "None" and "NA" are texts and labels like others.
         options = {"sep": "\t" if tabs else ",", "keep_default_na": False} if reader == "csv" else {}

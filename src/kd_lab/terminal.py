@@ -1,12 +1,18 @@
 """What a person sees: lines, and a table at the end."""
 
 import sys
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from kd_lab.results import ModelResult, Result, Snapshot
+
+if TYPE_CHECKING:
+    from kd_lab.measures import Measures
 
 # In a pipe or a log file a table has the room it needs.
 console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
@@ -44,6 +50,65 @@ def show(result: Result) -> None:
     epochs = f"best after epoch {result.best_epoch} of {result.epochs}"
     say(f"{result.method}: {result.steps} steps{updates}, {epochs}, {result.seconds:.0f} s")
     say(f"everything is in {result.folder}")
+
+
+def show_sweep(rows: Sequence[tuple[str, Result]]) -> None:
+    """The results of a sweep as one table, each after the words that tell its job from the others."""
+    if not rows:
+        say("no results")
+        return
+    table = Table(
+        title=f"{len(rows)} results" if len(rows) > 1 else "1 result",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+    for column in ("job", "teachers → student"):
+        table.add_column(column, overflow="fold")
+    for column in ("valid. %", "test %", "teachers %", "seconds"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for words, result in rows:
+        teachers = f"{100 * result.ensemble.test.accuracy:.2f}" if result.ensemble else ""
+        table.add_row(words, models_of(result), *_cells(result.student)[1:], teachers, f"{result.seconds:.0f}")
+    console.print(table)
+    warned = Counter(warning for _, result in rows for warning in result.warnings)
+    for warning, jobs in warned.items():
+        say(f"warning ({jobs} {'jobs' if jobs > 1 else 'job'}): {warning}")
+
+
+def show_measures(title: str, found: "Measures", label_names: Sequence[str]) -> None:
+    """Accuracy, F1, calibration, confusion and accuracy by length."""
+    say(title)
+    f1 = ", ".join(f"{name} {100 * value:.2f}" for name, value in found.f1.items())
+    say(f"accuracy {found.accuracy:.2%} of {found.rows:,} rows, loss {found.loss:.4f}")
+    say(f"F1 {100 * found.macro_f1:.2f} ({f1}), calibration error {100 * found.calibration_error:.2f} points")
+    confusion = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in ("label, then predicted", *label_names):
+        confusion.add_column(column, justify="right")
+    for name, counts in zip(label_names, found.confusion, strict=True):
+        confusion.add_row(name, *(f"{count:,}" for count in counts))
+    console.print(confusion)
+    lengths = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in ("words", "rows", "accuracy %"):
+        lengths.add_column(column, justify="right")
+    for part in found.by_length:
+        words = f"{part.shortest} to {part.longest}" if part.longest else f"over {part.shortest - 1}"
+        lengths.add_row(words, f"{part.rows:,}", f"{100 * part.accuracy:.2f}")
+    console.print(lengths)
+
+
+def models_of(result: Result) -> str:
+    """``teacher + teacher → student``."""
+    names = " + ".join(teacher.name for teacher in result.teachers)
+    return f"{names} → {result.student.name}" if names else result.student.name
+
+
+def duration(seconds: float) -> str:
+    """A time a person can read: ``40 s``, ``7 min`` or ``2 h 5 min``."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _cells(scores: ModelResult | Snapshot) -> list[str]:

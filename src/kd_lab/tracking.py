@@ -1,7 +1,7 @@
 """Where a run's metrics go: always the run folder's metrics.csv, and W&B where it is asked for."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -9,59 +9,139 @@ from typing import Any
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 
 from kd_lab import terminal
+from kd_lab.results import Result
 from kd_lab.settings import Settings
 
 LONGEST, LONGEST_TAG = 128, 64  # characters that W&B takes for a group and for a tag
 SECONDS_TO_CONNECT = 20
-NOT_CONFIG: Any = {"models": True, "method": {"target"}}
+STEP = "trainer/global_step"
+NOT_CONFIG: Any = {"models": True, "method": {"target"}, "search": True}
+OF_ONE_RUN = ("RUN_ID", "NAME", "NOTES", "RESUME", "RUN_DIR", "SWEEP_ID", "SWEEP_PARAM_PATH")
+"""W&B's variables that are meant for a single run: neither its teachers nor the jobs of a sweep may take them."""
 
 
 @contextmanager
-def loggers(settings: Settings, title: str, student: str, teachers: list[str], folder: Path) -> Iterator[list[Logger]]:
-    """The loggers of one run; W&B's is closed whatever happens, or the next run would go on in it."""
+def loggers(
+    settings: Settings, title: str, student: str, teachers: list[str], folder: Path, *, one_of_many: bool = False
+) -> Iterator[list[Logger]]:
+    """The loggers of one run; W&B's is closed whatever happens, or the next run would go on in it.
+
+    Args:
+        settings: of the run.
+        title, student, teachers: names a person can read.
+        folder: of the run.
+        one_of_many: whether it is somebody's teacher or a job of a sweep.
+    """
     chosen: list[Logger] = [CSVLogger(str(folder), name="", version="")]
     if settings.logger.name == "csv":
         yield chosen
         return
     import wandb
 
-    try:
-        chosen.append(_wandb(settings, title, student, teachers, folder))
-        yield chosen
-    except BaseException:
-        wandb.finish(exit_code=1)
-        raise
-    wandb.finish()
+    with _environment(one_of_many):
+        try:
+            chosen.append(_wandb(settings, title, student, teachers, folder))
+            yield chosen
+        except BaseException:
+            wandb.finish(exit_code=1)
+            raise
+        wandb.finish()
 
 
-def say_how_to_sync(folder: Path) -> None:
+def show(chosen: Sequence[Logger], result: Result, wrong: Sequence[Mapping[str, Any]]) -> None:
+    """Give W&B the result, as summary and as a table, and the table of wrong predictions."""
+    import wandb
+
+    for logger in chosen:
+        if isinstance(logger, WandbLogger):
+            run = logger.experiment
+            run.summary.update(_summary(result))
+            table = [_row("student", result.student), *(_row("teacher", teacher) for teacher in result.teachers)]
+            tables = {name: rows for name, rows in (("result", table), ("wrong predictions", wrong)) if rows}
+            run.log({name: wandb.Table([*rows[0]], [[*row.values()] for row in rows]) for name, rows in tables.items()})
+
+
+def say_how_to_sync(chosen: Sequence[Logger], folder: Path) -> None:
     """One line, where W&B wrote offline."""
-    for offline in sorted((folder / "wandb").glob("offline-run-*")):
-        terminal.say(f"W&B wrote offline; to sync: wandb sync {offline}")
+    for logger in chosen:
+        if isinstance(logger, WandbLogger):
+            where = Path(os.environ.get("WANDB_DIR", folder)) / "wandb"
+            for offline in where.glob(f"offline-run-*-{logger.version}"):
+                terminal.say(f"W&B wrote offline; to sync: wandb sync {offline}")
+
+
+@contextmanager
+def _environment(one_of_many: bool) -> Iterator[None]:
+    """Variables for a single run are out of sight of a run that is one of many."""
+    import wandb
+
+    names = [f"WANDB_{name}" for name in OF_ONE_RUN]
+    hidden = {name: os.environ.pop(name) for name in names if one_of_many and name in os.environ}
+    # A session of W&B reads them once, when it begins.
+    if hidden:
+        wandb.teardown()
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
+        if hidden:
+            wandb.teardown()
 
 
 def _wandb(settings: Settings, title: str, student: str, teachers: list[str], folder: Path) -> WandbLogger:
     import wandb
 
+    given = os.environ
+    mine = [student, *teachers, settings.noise.name, *given.get("WANDB_TAGS", "").split(",")]
+    who = f"{' + '.join(teachers)} → {student}" if teachers else student
     words: dict[str, Any] = {
-        "name": title,
-        "project": os.environ.get("WANDB_PROJECT", settings.logger.project),
-        "dir": str(folder),
-        "group": os.environ.get("WANDB_RUN_GROUP", f"{settings.data.name}: {' + '.join(teachers)} → {student}")[
-            :LONGEST
-        ],
-        "job_type": settings.method.name,
-        "tags": [*dict.fromkeys(word[:LONGEST_TAG] for word in (student, *teachers, settings.noise.name))],
+        "name": given.get("WANDB_NAME", title),
+        # An agent's sweep has a project already.
+        "project": given.get("WANDB_PROJECT", settings.logger.project) if "WANDB_SWEEP_ID" not in given else None,
+        "dir": given.get("WANDB_DIR", str(folder)),
+        "group": given.get("WANDB_RUN_GROUP", f"{settings.data.name}: {who}")[:LONGEST],
+        "job_type": given.get("WANDB_JOB_TYPE", settings.method.name),
+        "tags": [*dict.fromkeys(word[:LONGEST_TAG] for word in mine if word)],
         "config": flat(settings.model_dump(mode="json", exclude=NOT_CONFIG, exclude_unset=True)),
         "settings": wandb.Settings(silent=True, console="off", init_timeout=SECONDS_TO_CONNECT),
     }
-    chosen = os.environ.get("WANDB_MODE") or (None if wandb.login(prompt=False, verify=False) else "offline")
+    chosen = given.get("WANDB_MODE") or (None if wandb.login(prompt=False, verify=False) else "offline")
     try:
-        return WandbLogger(experiment=wandb.init(mode=chosen, **words))  # type: ignore[arg-type]
+        run = wandb.init(mode=chosen, **words)  # type: ignore[arg-type]
     except wandb.errors.Error as error:
         reason = " ".join(str(error).split())[:200]
         terminal.say(f"W&B cannot be reached ({reason}): writing offline")
-        return WandbLogger(experiment=wandb.init(mode="offline", **words))
+        run = wandb.init(mode="offline", **words)
+    run.define_metric(STEP)
+    run.define_metric("*", step_metric=STEP, step_sync=True)
+    run.define_metric("validation/accuracy", step_metric=STEP, step_sync=True, summary="max")
+    return WandbLogger(experiment=run)
+
+
+def _summary(result: Result) -> dict[str, Any]:
+    teachers = {"teacher/test/accuracy": result.ensemble.test.accuracy} if result.ensemble else {}
+    harder = {f"test/accuracy/{s.noise} {s.p:g}": s.accuracy for s in result.under_noise}
+    return {
+        "validation/accuracy": result.student.validation.accuracy,
+        "test/accuracy": result.student.test.accuracy,
+        "student/parameters": result.student.parameters,
+        "best_epoch": result.best_epoch,
+        "fingerprint": result.fingerprint,
+        "warnings": result.warnings,
+        **teachers,
+        **harder,
+    }
+
+
+def _row(role: str, model: Any) -> dict[str, Any]:
+    return {
+        "role": role,
+        "model": model.name,
+        "validation accuracy": model.validation.accuracy,
+        "test accuracy": model.test.accuracy,
+        "test accuracy before": getattr(model, "accuracy_before", None),
+        "parameters": model.parameters,
+    }
 
 
 def flat(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -4,6 +4,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,9 @@ from lightning import Trainer, seed_everything
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 from omegaconf import OmegaConf
+from torch import Tensor
 
-from kd_lab import evaluation, findings, models, precision, progress, quiet, tracking
+from kd_lab import evaluation, findings, machine, models, precision, progress, quiet, tracking
 from kd_lab.catalogue import Checkpoint
 from kd_lab.data import TextDataModule
 from kd_lab.distiller import Distiller, Optimization
@@ -21,7 +23,7 @@ from kd_lab.errors import UserError
 from kd_lab.evaluation import Answers
 from kd_lab.methods.finetune import Finetune
 from kd_lab.models import TeacherEnsemble
-from kd_lab.results import Result
+from kd_lab.results import NoisyScores, Result
 
 if TYPE_CHECKING:
     from kd_lab.experiment import Plan
@@ -29,25 +31,42 @@ if TYPE_CHECKING:
 MONITORED = "validation/accuracy"
 
 
-def fit_and_test(run: "Plan", teachers: Sequence[Checkpoint]) -> Result:
-    """Carry out ``run`` with its teachers, all of them at hand.
+def fit_and_test(run: "Plan", teachers: Sequence[Checkpoint], *, one_of_many: bool = False) -> Result:
+    """Carry out ``run`` with its teachers, all of them at hand; ``one_of_many`` is for :mod:`kd_lab.tracking`.
 
     Raises:
         UserError: for a teacher that knows nothing, weights that do not fit, or a loss that is no number.
     """
     training = Training(run, teachers)
+    names = [teacher.name for teacher in teachers]
     with precision.of(run.settings.precision):
         training.examine_teachers()
-        shutil.rmtree(training.folder, ignore_errors=True)
-        training.folder.mkdir(parents=True)
-        names = [teacher.name for teacher in teachers]
-        with tracking.loggers(run.settings, run.title, run.student.name, names, training.folder) as loggers:
-            result = training.carry_out(loggers)
+        with _folder(training):
+            labels: Any = (run.settings, run.title, run.student.name, names, training.folder)
+            with tracking.loggers(*labels, one_of_many=one_of_many) as loggers:
+                result = training.carry_out(loggers)
     # An earlier result stays until this one is whole.
     shutil.rmtree(run.folder, ignore_errors=True)
     training.folder.rename(run.folder)
-    tracking.say_how_to_sync(run.folder)
+    tracking.say_how_to_sync(loggers, run.folder)
     return result.model_copy(update={"folder": run.folder})
+
+
+@contextmanager
+def _folder(training: "Training") -> Iterator[None]:
+    """The folder the run writes to; what a refused run has written is worth nothing but to whoever debugs it."""
+    folder, settings = training.folder, training.settings
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise UserError(f"output_dir={settings.output_dir}: cannot be written ({error.strerror})") from error
+    try:
+        yield
+    except UserError:
+        if not settings.debug:
+            shutil.rmtree(folder)
+        raise
 
 
 class Training:
@@ -100,14 +119,14 @@ class Training:
         trainer, best = self._fit(loggers)
         # Teachers that do not move are not asked again.
         who = ["student", "teachers"] if self.method.teachers_learn else ["student"]
-        at_end = self._ask(who)
+        at_end = self._ask(who, self.method.validated)
         displacement = self._displacement()
         checkpoint = torch.load(best.best_model_path, weights_only=True)
         missing = self.method.load_state_dict(checkpoint["state_dict"], strict=False).missing_keys
         assert self.method.teachers_learn is False or not missing
         best_epoch = int(checkpoint["epoch"]) + 1
         answers = at_end if best_epoch == trainer.current_epoch else self._ask(who)
-        under_noise = evaluation.ask_under_noise(self.method, self.data, self._trainer("evaluation", logger=False))
+        under_noise = self._ask_under_noise()
         self._save(answers)
         result = findings.of(
             run=self.run,
@@ -126,6 +145,7 @@ class Training:
             teacher_displacement=displacement,
             seconds=time.monotonic() - self.started,
         )
+        tracking.show(loggers, result, evaluation.wrong(answers["test"], self.run.rows))
         result.write(self.folder)
         return result
 
@@ -169,7 +189,7 @@ class Training:
             # Numbered −epochs … −1: the distillation's batches and noise stay what they are without a warm-up.
             self.data.first_epoch = -epochs
             warm_up = Finetune(self.student, optimization=self.optimization, seed=self.settings.seed, prefix="warmup/")
-            self._run(self._trainer("warm-up", epochs, logger=loggers), warm_up)
+            self._run(machine.trainer(self.settings, "warm-up", epochs=epochs, logger=loggers), warm_up)
             self.data.first_epoch = 0
 
     def _fit(self, loggers: list[Logger]) -> tuple[Trainer, ModelCheckpoint]:
@@ -178,9 +198,10 @@ class Training:
         callbacks: list[Callback] = [best]
         if self.settings.patience:
             callbacks.append(EarlyStopping(MONITORED, patience=self.settings.patience, mode="max"))
-        trainer = self._trainer(
+        trainer = machine.trainer(
+            self.settings,
             self.settings.method.name,
-            self.settings.max_epochs,
+            epochs=self.settings.max_epochs,
             logger=loggers,
             callbacks=callbacks,
             enable_checkpointing=True,
@@ -192,35 +213,15 @@ class Training:
         with progress.interruptible(trainer):
             trainer.fit(method, datamodule=self.data)
 
-    def _trainer(
-        self,
-        title: str,
-        epochs: int | None = None,
-        callbacks: Sequence[Callback] = (),
-        enable_checkpointing: bool = False,
-        **options: Any,
-    ) -> Trainer:
-        machine = self.settings.trainer
-        shown, bars = progress.callbacks(title, machine.enable_progress_bar)
-        return Trainer(
-            accelerator=machine.accelerator,
-            devices=machine.devices,
-            log_every_n_steps=machine.log_every_n_steps,
-            max_epochs=epochs,
-            precision=precision.LIGHTNING[self.settings.precision],
-            callbacks=[*callbacks, *shown],
-            enable_progress_bar=bars,
-            enable_checkpointing=enable_checkpointing,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            use_distributed_sampler=False,
-            **options,
-        )
-
-    def _ask(self, who: Sequence[str]) -> dict[str, Answers]:
-        trainer = self._trainer("evaluation", logger=False)
+    def _ask(self, who: Sequence[str], validated: Sequence[dict[str, Tensor]] = ()) -> dict[str, Answers]:
+        trainer = machine.trainer(self.settings, "evaluation", logger=False)
         with progress.interruptible(trainer):
-            return evaluation.ask(self.method, self.data, trainer, who, self.before)
+            return evaluation.ask(self.method, self.data, trainer, who, self.before, validated)
+
+    def _ask_under_noise(self) -> list[NoisyScores]:
+        trainer = machine.trainer(self.settings, "evaluation under noise", logger=False)
+        with progress.interruptible(trainer):
+            return evaluation.ask_under_noise(self.method, self.data, trainer)
 
     def _displacement(self) -> float:
         """‖φ_end − φ_start‖ / ‖φ_start‖ over all teachers together."""

@@ -1,0 +1,33 @@
+"""What all doors share: whatever a user can put right is one line on standard error, and an exit code."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from hydra.errors import HydraException
+
+from kd_lab import settings, terminal
+from kd_lab.errors import UserError
+
+
+@contextmanager
+def one_line_errors(*, debug: bool = False, interrupted: str = "interrupted") -> Iterator[None]:
+    """Say errors in one line.
+
+    Args:
+        debug: show the whole traceback instead.
+        interrupted: what is said after Ctrl-C.
+
+    Raises:
+        SystemExit: with 2 after a line about what the user can put right, with 130 after Ctrl-C.
+    """
+    try:
+        yield
+    except (UserError, HydraException) as error:
+        if debug:
+            raise
+        terminal.complain(settings.one_line(error))
+        sys.exit(2)
+    except KeyboardInterrupt:
+        terminal.complain(interrupted)
+        sys.exit(130)

@@ -1,0 +1,176 @@
+"""The door: python -m kd_lab.evaluate RUN [split=test] [data=… name=value …]: a finished classifier on any data."""
+
+import hashlib
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from kd_lab import catalogue, doors, memory, results, settings, sources, splits, terminal
+from kd_lab.catalogue import Checkpoint
+from kd_lab.errors import UserError
+from kd_lab.settings import Settings
+from kd_lab.sources import Rows
+
+SPLITS = ("test", "validation", "quiz", "train", "all")
+USAGE = """A finished student or teacher on any data: accuracy, F1, calibration, confusion, accuracy by length.
+
+python -m kd_lab.evaluate RUN [split=test] [name=value ...]
+
+RUN         a run's folder (its student), one of its teachers/ folders, any model folder, a name or a hub id
+split=      test, validation, quiz, train, or all rows
+data=...    as in kd_lab.run; without it, the data the run was trained on
+noise=...   as in kd_lab.run; here it is done to the sentences that are evaluated
+
+Every other word of kd_lab.run is understood as well, such as precision= and output_dir=."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of whom.
+
+    Attributes:
+        checkpoint: of the classifier.
+        home: the folder of the run it came out of, or None.
+        settings: with the data, noise, precision and machine of the evaluation.
+        rows: of the source, their labels numbered as the classifier numbers them.
+        numbers: which of them are asked.
+        split: their name.
+    """
+
+    checkpoint: Checkpoint
+    home: Path | None
+    settings: Settings
+    rows: Rows
+    numbers: Sequence[int]
+    split: str
+
+    @property
+    def texts(self) -> list[str]:
+        """The sentences that are asked, without noise."""
+        return [self.rows.texts[number] for number in self.numbers]
+
+
+def main() -> None:
+    """Read the command line, evaluate, print the tables and keep the figures."""
+    words = sys.argv[1:]
+    if not words or {"-h", "--help"} & set(words):
+        print(USAGE)
+        return
+    with doors.one_line_errors(debug="debug=true" in words):
+        answer(ask(words))
+
+
+def ask(words: Sequence[str]) -> Question:
+    """The question that the words of a command line stand for.
+
+    Raises:
+        UserError: for a bad word, a folder without a classifier, or labels that it does not know.
+    """
+    names = [word for word in words if "=" not in word]
+    if len(names) != 1:
+        raise UserError(f"name one run, and settings as name=value; got {' '.join(names) or 'no run'}")
+    split = next((word.partition("=")[2] for word in words if word.startswith("split=")), "test")
+    if split not in SPLITS:
+        raise UserError(f"split={split}: should be one of {', '.join(SPLITS)}")
+    given = [word for word in words if "=" in word and not word.startswith("split=")]
+    checked, home = settings.check(settings.compose(given)), _home(Path(names[0]))
+    if home and not any(word.startswith(("data=", "data.")) for word in given):
+        checked = checked.model_copy(update={"data": _of_the_run(home).data})
+    checkpoint = catalogue.locate(names[0], checked.models)
+    if not checkpoint.classifies:
+        raise UserError(f"{names[0]} holds no trained classifier; name a run's folder, or fine-tune it first")
+    data = checked.data
+    rows = sources.load(data)
+    numbers: Sequence[int] = range(len(rows.texts))
+    if split != "all":
+        cut = splits.cut(rows.texts, rows.labels, data.sizes, data.holdout, data.seed, rows.validation)
+        numbers = dict(cut.items())[split]
+    return Question(checkpoint, home, checked, _as_numbered_by(checkpoint, rows), numbers, split)
+
+
+def answer(question: Question) -> None:
+    """Evaluate, print, and write the figures into the folder ``evaluations`` of ``output_dir``."""
+    checkpoint, checked = question.checkpoint, question.settings
+    memory.keep_freed()
+    # Seconds of imports, after everything that can be refused.
+    from kd_lab import evaluation
+
+    logits, labels = evaluation.logits(checkpoint, checked, question.rows, question.numbers)
+    from kd_lab import measures
+
+    found = measures.measure(logits, labels, question.texts, question.rows.label_names)
+    noise = checked.noise_in_words
+    title = f"{checkpoint.name} on {checked.data.name}, {question.split}" + (
+        "" if noise == "none" else f", {noise} noise"
+    )
+    terminal.show_measures(title, found, question.rows.label_names)
+    if seen := _seen(question):
+        terminal.say(f"warning: {seen}")
+    written: dict[str, Any] = {
+        "title": title,
+        "model": str(checkpoint.folder),
+        "identity": checkpoint.identity(),
+        "data": checked.data.model_dump(mode="json", exclude_unset=True),
+        "split": question.split,
+        "noise": noise,
+        "warning": seen,
+        **found.model_dump(),
+        "versions": results.versions(),
+    }
+    key = hashlib.sha256(json.dumps(written, sort_keys=True).encode()).hexdigest()[:8]
+    folder = checked.output_dir / "evaluations"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{checkpoint.name.replace('/', '-')}_{checked.data.name}_{question.split}_{key}.json"
+    path.write_text(json.dumps(written, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    terminal.say(f"the figures are in {path}")
+
+
+def _home(path: Path) -> Path | None:
+    """The run's folder, where ``path`` is one or lies in one."""
+    around = (path, path.parent, path.parent.parent)
+    return next((folder for folder in around if path.is_dir() and (folder / results.FILE).is_file()), None)
+
+
+def _of_the_run(home: Path) -> Settings:
+    try:
+        return settings.check(OmegaConf.load(home / "config.yaml"))  # type: ignore[arg-type]
+    except OSError as error:
+        raise UserError(f"{home} holds no config.yaml: say which data, with data=…") from error
+
+
+def _as_numbered_by(checkpoint: Checkpoint, rows: Rows) -> Rows:
+    """``rows`` with their labels numbered as the classifier numbers them."""
+    config = json.loads((checkpoint.folder / "config.json").read_text(encoding="utf-8"))
+    known = {int(number): str(name) for number, name in (config.get("id2label") or {}).items()}
+    names = tuple(known[number] for number in sorted(known)) or ("LABEL_0", "LABEL_1")
+    if set(names) == set(rows.label_names):
+        return replace(rows, labels=[names.index(rows.label_names[label]) for label in rows.labels], label_names=names)
+    if len(names) == len(rows.label_names) and all(name == f"LABEL_{i}" for i, name in enumerate(names)):
+        return rows
+    raise UserError(
+        f"{checkpoint.name} knows the labels {', '.join(names)}; the data has {', '.join(rows.label_names)}"
+    )
+
+
+def _seen(question: Question) -> str | None:
+    """A warning, where sentences that are evaluated have been trained on."""
+    if question.home is None:
+        return "trained elsewhere: it may have seen these rows"
+    try:
+        data = _of_the_run(question.home).data
+        rows = question.rows if data == question.settings.data else sources.load(data)
+        cut = json.loads((question.home / "splits.json").read_text(encoding="utf-8"))
+        trained = {splits.normal(rows.texts[number]) for name in ("train", "quiz") for number in cut[name]}
+    except (UserError, OSError, ValueError, IndexError) as error:
+        return f"whether it has seen these rows cannot be told: {error}"
+    count = sum(splits.normal(text) in trained for text in question.texts)
+    return f"{count} of these {len(question.numbers)} texts are among those it was trained on" if count else None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,21 @@
+"""What every part of the settings is made of: frozen sections, and the ranges that numbers and words lie in."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Count = Annotated[int, Field(ge=1)]
+Whole = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Size = Annotated[int, Field(ge=1, strict=True)] | Annotated[float, Field(gt=0, lt=1)]
+Text = Annotated[str, Field(min_length=1)]
+Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Precision = Literal["float32", "bf16-matmul", "bf16-mixed"]
+
+
+class Section(BaseModel):
+    """A frozen part of the settings; a name that is not listed is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)

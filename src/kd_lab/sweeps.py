@@ -1,0 +1,223 @@
+"""Many runs by one command: each job leaves an outcome, a failing one stops no other, the end is one table of all.
+
+Outcomes are files, so that jobs in other processes and on other machines are counted too.
+"""
+
+import gc
+import shlex
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict
+from pydantic import BaseModel, ValidationError
+
+from kd_lab import results, settings, terminal
+from kd_lab.errors import UserError
+from kd_lab.results import Result
+from kd_lab.search import Search
+
+JOBS = "jobs"
+SWEEP = "sweep.json"
+BROKEN = "cannot_be_composed"
+
+
+class Outcome(BaseModel):
+    """What became of one job.
+
+    Attributes:
+        number: of the job, from 0.
+        words: of the command line that would run this job alone.
+        folder: of its finished run, or None.
+        error: one line, or None.
+        seconds: that it took, its teachers included.
+    """
+
+    number: int
+    words: list[str]
+    folder: Path | None = None
+    error: str | None = None
+    seconds: float = 0
+
+    @property
+    def result(self) -> Result | None:
+        """What its run found."""
+        return results.read(self.folder) if self.folder else None
+
+    def write(self, sweep: Path) -> None:
+        """Into the folder of the sweep."""
+        folder = sweep / JOBS
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{self.number:05}.json").write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+class Sweep(BaseModel):
+    """A sweep's jobs, in all, and when it started, in seconds since 1970."""
+
+    jobs: int
+    started: float
+
+
+class Table(Callback):
+    """Hydra's hook in the process of the sweep itself: counts the jobs, and at the end sets the exit code."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Refuse a sweep of no jobs, and let a job that cannot be composed fail alone: Hydra would end the sweep."""
+        try:
+            jobs = _count(config)
+        except (HydraException, UserError) as error:
+            terminal.complain(settings.one_line(error))
+            sys.exit(2)
+        loader: Any = GlobalHydra.instance().config_loader()
+        loader.load_sweep_config = partial(_compose, loader.load_sweep_config)
+        folder = Path(config.hydra.sweep.dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / SWEEP).write_text(Sweep(jobs=jobs, started=time.time()).model_dump_json() + "\n", encoding="utf-8")
+        terminal.say(f"sweep of {jobs} jobs")
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Exit with 1 where a job failed."""
+        folder = Path(config.hydra.sweep.dir)
+        failed = show(folder)
+        if config.get("search"):
+            show_best(folder)
+        if failed:
+            sys.exit(1)
+
+
+def running() -> bool:
+    """Whether this is a job of a sweep."""
+    return bool(HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN)
+
+
+def job(config: DictConfig, train: Callable[[], Result]) -> float | None:
+    """Carry out one job of a sweep; whatever happens to it, its outcome is kept and the next job can start.
+
+    Returns:
+        Its validation accuracy, which other sweepers optimise; None where it failed.
+    """
+    hydra, started = HydraConfig.get(), time.monotonic()
+    folder, accuracy = Path(hydra.sweep.dir), None
+    ended: dict[str, Any] = {}
+    try:
+        if BROKEN in config:
+            raise UserError(config[BROKEN])
+        result = train()
+        ended, accuracy = {"folder": result.folder.absolute()}, result.student.validation.accuracy
+    except KeyboardInterrupt:
+        show(folder)
+        raise
+    except Exception as error:
+        said = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        ended = {"error": " ".join(said.split())}
+        terminal.complain(f"job {hydra.job.num + 1} failed: {ended['error']}")
+        if config.get("debug") is True:
+            traceback.print_exc()
+    seconds = time.monotonic() - started
+    Outcome(number=hydra.job.num, words=_words(config, hydra.overrides.task), seconds=seconds, **ended).write(folder)
+    say_progress(folder)
+    # Trainer, models and optimizers refer to each other in circles.
+    gc.collect()
+    return accuracy
+
+
+def _words(config: DictConfig, given: Sequence[str]) -> list[str]:
+    """The words of a command that repeats the job: what a search drew stands there as settings."""
+    if not config.get("search"):
+        return list(given)
+    plain: Any = OmegaConf.to_container(config)
+    try:
+        drawn = Search.model_validate(plain["search"]).drawn(plain)
+    except ValidationError:
+        return list(given)
+    kept = [word for word in given if not word.startswith(("sweep=search", "search."))]
+    return kept + [f"{name}={value:g}" for name, value in drawn.items()]
+
+
+def outcomes(folder: Path) -> list[Outcome]:
+    """The outcomes that a sweep's folder holds so far, in the order of their jobs."""
+    found = []
+    for path in sorted((folder / JOBS).glob("*.json")):
+        try:
+            found.append(Outcome.model_validate_json(path.read_text(encoding="utf-8")))
+        except ValidationError:
+            continue
+    return found
+
+
+def say_progress(folder: Path) -> None:
+    """One line for the whole sweep: done, failed, time left at the pace so far."""
+    so_far, sweep = outcomes(folder), _sweep(folder)
+    failed, left = sum(outcome.error is not None for outcome in so_far), sweep.jobs - len(so_far)
+    counted = f"sweep: {len(so_far)} of {sweep.jobs} jobs done" + (f", {failed} failed" if failed else "")
+    pace = (time.time() - sweep.started) / len(so_far)
+    terminal.say(f"{counted}, about {terminal.duration(pace * left)} left" if left > 0 else counted)
+
+
+def show(folder: Path) -> bool:
+    """The table of a sweep, its failed jobs and, after a search, the best setting; returns whether any job failed."""
+    so_far, jobs = outcomes(folder), _sweep(folder).jobs
+    varied = _varied([outcome.words for outcome in so_far])
+    ended = [(words, outcome, outcome.result) for words, outcome in zip(varied, so_far, strict=True)]
+    terminal.show_sweep([(words, result) for words, _, result in ended if result])
+    for words, outcome, result in ended:
+        if not result:
+            reason = outcome.error or f"{outcome.folder} holds no readable result"
+            terminal.complain(f"job {outcome.number + 1} ({words}) failed: {reason}")
+    if len(so_far) < jobs:
+        terminal.complain(f"{jobs - len(so_far)} of {jobs} jobs have not ended; the same command goes on")
+    return len(so_far) < jobs or not all(result for *_, result in ended)
+
+
+def show_best(folder: Path) -> None:
+    """After a search: the setting with the best validation accuracy, the earliest of equal ones, as a command."""
+    found = [(outcome, outcome.result) for outcome in outcomes(folder)]
+    judged = [(result.student.validation.accuracy, outcome) for outcome, result in found if result]
+    if judged:
+        accuracy, best = max(judged, key=lambda pair: pair[0])
+        terminal.say(f"best of {len(judged)} on validation ({accuracy:.2%}):")
+        terminal.say(f"  python -m kd_lab.run {shlex.join(best.words)}")
+
+
+def _sweep(folder: Path) -> Sweep:
+    return Sweep.model_validate_json((folder / SWEEP).read_text(encoding="utf-8"))
+
+
+def _varied(commands: Sequence[Sequence[str]]) -> list[str]:
+    shared = set.intersection(*(set(words) for words in commands)) if len(commands) > 1 else set()
+    return [" ".join(word for word in words if word not in shared) for words in commands]
+
+
+def _count(config: DictConfig) -> int:
+    """How many jobs the command stands for; 0 is an error that names the words that match nothing."""
+    loader = GlobalHydra.instance().config_loader()
+    given = [f"{name}={value}" for name, value in (config.hydra.sweeper.get("params") or {}).items()]
+    words = OverridesParser.create(config_loader=loader).parse_overrides([*given, *config.hydra.overrides.task])
+    count = len(BasicSweeper.split_arguments(words, None)[0])
+    if not count:
+        empty = [str(w.input_line) for w in words if w.is_sweep_override() and not list(w.sweep_string_iterator())]
+        raise UserError(f"a sweep of no jobs: {', '.join(empty)} matches nothing")
+    return count
+
+
+def _compose(load: Callable[..., DictConfig], master_config: DictConfig, sweep_overrides: Sequence[str]) -> DictConfig:
+    """The configuration of one job; where its words cannot be composed, one that says why and is never trained."""
+    try:
+        return load(master_config, sweep_overrides)
+    except HydraException as error:
+        broken = load(master_config, [])
+        with open_dict(broken):
+            broken.hydra.overrides.task = list(sweep_overrides)
+            broken[BROKEN] = settings.one_line(error)
+        return broken
