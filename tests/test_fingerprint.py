@@ -7,7 +7,7 @@ import pytest
 
 from kd_lab import experiment, fingerprint
 from kd_lab.errors import UserError
-from kd_lab.settings import Settings
+from kd_lab.settings import Method, Settings
 
 Compose = Callable[..., Settings]
 
@@ -65,13 +65,15 @@ def test_a_method_that_was_corrected_is_another_one_and_comments_do_not_count(
 
     def digest(source: str) -> str:
         (tmp_path / "their_method.py").write_text(source, encoding="utf-8")
-        return fingerprint.source_digest("their_method.Mine")
+        return fingerprint.source_digest(Method(name="mine", _target_="their_method.Mine"))
 
     first = digest('class Mine:\n    """Words."""\n    strength = 1\n')
     assert digest('class Mine:\n    """Other words."""\n    # why\n    strength = 1\n') == first
     assert digest('class Mine:\n    """Words."""\n    strength = 2\n') != first
     with pytest.raises(UserError, match="there is no readable class Mine"):
-        fingerprint.source_digest("nowhere.Mine")
+        fingerprint.source_digest(Method(name="mine", _target_="nowhere.Mine"))
+    with pytest.raises(UserError, match="there is no readable class Other"):
+        fingerprint.source_digest(Method(name="mine", _target_="their_method.Other"))
 
 
 def test_noise_counts_as_far_as_it_decides_anything(compose: Compose) -> None:
@@ -99,3 +101,14 @@ def test_the_content_of_data_and_models_counts_and_not_where_they_lie(
         (folder / "rows.csv").write_text("text,label\n" + "\n".join(lines) + "\n", encoding="utf-8")
         prints.append(of(compose("data=files", f"data.path={folder / 'rows.csv'}")))
     assert prints[0] == prints[1] != prints[2]
+
+
+def test_the_numbers_of_the_rows_count(compose: Compose, tmp_path: Path) -> None:
+    """Noise is drawn by them, and predictions name them: a repeated row that shifts them makes another run."""
+    lines = [f"film number {i},{i % 2}" for i in range(99)]
+    prints = []
+    for repeated in ([], [lines[0]]):
+        path = tmp_path / "rows.csv"
+        path.write_text("text,label\n" + "\n".join([*repeated, *lines]) + "\n", encoding="utf-8")
+        prints.append(of(compose("data=files", f"data.path={path}")))
+    assert prints[0] != prints[1]

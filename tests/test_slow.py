@@ -1,11 +1,14 @@
 """With the real weights and the real sentences that package registries carry."""
 
 import os
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
 import torch
+from shell import kd_lab
 from torch.nn.functional import cosine_similarity
 
 from kd_lab import catalogue, downloads, experiment, hypergradient, models, settings, sources, splits
@@ -73,3 +76,25 @@ def test_the_quickstart_as_it_is_shipped(tmp_path: Path) -> None:
     assert result.teacher_updates >= 120
     assert result.student.test.accuracy >= 0.77
     assert result.teachers[0].accuracy_before >= 0.82
+
+
+def test_the_wheel_brings_its_settings_and_runs_from_any_folder(tmp_path: Path) -> None:
+    """Beside the installed libraries, before the checkout on the path."""
+    project, place = Path(__file__).parents[1], tmp_path / "installed"
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", str(tmp_path), str(project)], check=True)
+    (wheel,) = tmp_path.glob("kd_lab-*.whl")
+    subprocess.run([*pip, "install", "--no-deps", "--target", str(place), str(wheel)], check=True)
+    done = kd_lab("experiment=smoke", "method=finetune", "student=tiny-bert", folder=tmp_path, PYTHONPATH=str(place))
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "outputs").is_dir()
+    where = "import kd_lab, kd_lab.settings; print(kd_lab.__file__, kd_lab.settings.CONF)"
+    said = subprocess.run(
+        [sys.executable, "-c", where],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(place)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert all(path.startswith(str(place)) for path in said.stdout.split())

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from kd_lab import settings, sources
-from kd_lab.errors import UserError
 from kd_lab.settings import Data
 
 TABLE = [
@@ -58,35 +57,6 @@ def test_numbers_as_labels_keep_their_order(tmp_path: Path) -> None:
     assert rows.label_names == tuple(str(i) for i in range(11))
 
 
-@pytest.mark.parametrize(
-    ("content", "words", "said"),
-    [
-        (
-            b"text,label\na,0\nb,1\n",
-            ["data.label=stars"],
-            r"data\.label=stars: rows\.csv has no such column; it has text, label",
-        ),
-        (b"text,label\na,0\nb,0\n", [], "has the one label"),
-        (b"text,label\n\xff\xfe,0\nb,1\n", [], "cannot be read as UTF-8"),
-        (b"text,label\n" + b"".join(b"t%d,%d\n" % (i, i) for i in range(50)), [], "50 labels on 50 rows"),
-    ],
-)
-def test_a_file_that_is_not_what_it_should_be(content: bytes, words: list[str], said: str, tmp_path: Path) -> None:
-    path = tmp_path / "rows.csv"
-    path.write_bytes(content)
-    with pytest.raises(UserError, match=said):
-        sources.load(data("data=files", f"data.path={path}", *words))
-
-
-@pytest.mark.parametrize(
-    ("name", "said"), [("nowhere.csv", "there is no such file"), ("rows.xlsx", "cannot read .xlsx; choose one of .csv")]
-)
-def test_a_file_that_cannot_be_read(name: str, said: str, tmp_path: Path) -> None:
-    (tmp_path / "rows.xlsx").write_bytes(b"")
-    with pytest.raises(UserError, match=said):
-        sources.load(data("data=files", f"data.path={tmp_path / name}"))
-
-
 def glue(folder: Path, train: str = "", dev: str = "") -> Path:
     (folder / "train.tsv").write_text(f"sentence\tlabel\n{train}", encoding="utf-8")
     (folder / "dev.tsv").write_text(f"sentence\tlabel\n{dev}", encoding="utf-8")
@@ -99,19 +69,6 @@ def test_glues_files_are_read_with_their_quotation_marks_and_dev_set_apart(tmp_p
     assert list(rows.texts) == ["`` a film '' with \" ", "so-so ", "seen "]
     assert rows.labels == [1, 0, 1]
     assert rows.validation == range(2, 3)
-
-
-@pytest.mark.parametrize(
-    ("train", "said"), [("good\t2\n", r"train\.tsv, line 2: label '2'"), ("good 1\n", r"line 2: label None")]
-)
-def test_glues_files_with_something_else_in_them(train: str, said: str, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=said):
-        sources.load(data("data=sst2", f"data.path={glue(tmp_path, train)}"))
-
-
-def test_a_folder_without_glues_files(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"train\.tsv cannot be read .*: data\.path must be a folder with GLUE's"):
-        sources.load(data("data=sst2", f"data.path={tmp_path}"))
 
 
 def test_toy_sentences_are_the_same_everywhere() -> None:

@@ -27,7 +27,9 @@ def wandb_reads(folder: Path) -> dict[str, Any]:
 
     def read(*options: str) -> str:
         command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", *options, str(run)]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr + done.stdout
+        return done.stdout
 
     found: dict[str, Any] = json.loads(read("--summary"))
     records = [json.loads(line) for line in read().splitlines() if line]
@@ -45,6 +47,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def sweep(folder: Path) -> subprocess.CompletedProcess[str]:
     """Two jobs that run and two that cannot, under variables of W&B that are meant for a single run."""
     one_run = {"WANDB_RUN_ID": "captured", "WANDB_NAME": "captured", "WANDB_SWEEP_ID": "captured"}
+    (folder / "conf" / "noise").mkdir(parents=True)
+    (folder / "conf" / "noise" / "broken.yaml").write_text("name: [", encoding="utf-8")
     words = ("method=kd,finetune", "method.temperature=3,-3", "noise=typos", "logger=wandb", "seed=1")
     environment = {"WANDB_MODE": "offline", "WANDB_PROJECT": "mine", "WANDB_TAGS": "a,b", **one_run}
     return kd_lab("-m", *QUICK, *words, folder=folder, **environment)
@@ -104,11 +108,16 @@ def test_wandbs_summary_holds_the_result_and_both_tables(sweep: subprocess.Compl
     assert all(label != prediction for _, _, label, prediction, *_ in wrong["data"])
 
 
-def test_the_same_sweep_finds_what_is_finished(sweep: subprocess.CompletedProcess[str], folder: Path) -> None:
-    words = ("method=kd,finetune", "method.temperature=3", "noise=typos", "seed=1")
-    again = kd_lab("-m", *QUICK, *words, folder=folder)
+def test_the_same_sweep_finds_what_is_finished_and_a_file_that_is_no_yaml_fails_alone(
+    sweep: subprocess.CompletedProcess[str], folder: Path
+) -> None:
+    words = ("method=kd", "method.temperature=3", "noise=broken,typos", "seed=1")
+    again = kd_lab("-m", "--config-dir", "conf", *QUICK, *words, folder=folder)
     assert "training" not in again.stdout
     assert again.stdout.count("found finished") == 1
+    assert "Traceback" not in again.stderr
+    assert "job 1 (noise=broken) failed: while parsing" in again.stderr
+    assert again.returncode == 1
 
 
 def test_a_search_draws_by_seed_and_prints_its_best_on_validation(tmp_path: Path) -> None:
@@ -116,8 +125,8 @@ def test_a_search_draws_by_seed_and_prints_its_best_on_validation(tmp_path: Path
         "sweep=search",
         "method=kd",
         "search.draw=range(3)",
-        "search.ranges.lr.low=4e-3",
-        "search.ranges.lr.high=2e-2",
+        "~search.ranges.lr",
+        "lr=1e-2",
     )
     done = kd_lab("-m", *QUICK, *words, folder=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -128,7 +137,7 @@ def test_a_search_draws_by_seed_and_prints_its_best_on_validation(tmp_path: Path
     best = max(judged, key=lambda words: judged[words])
     assert f"best of 3 on validation ({judged[best]:.2%})" in done.stdout
     assert f"python -m kd_lab.run {best}" in done.stdout
-    for word in ("lr=", "method.alpha=", "method.temperature="):
+    for word in ("lr=0.01", "method.alpha=", "method.temperature="):
         assert word in best
     assert "inner_lr" not in best
     assert "search" not in best
@@ -141,11 +150,13 @@ def test_a_search_draws_by_seed_and_prints_its_best_on_validation(tmp_path: Path
     [
         ("experiment=glob(nothing-*)", "a sweep of no jobs: experiment=glob(nothing-*) matches nothing"),
         ("sweep=nothing", "Could not find 'sweep/nothing'"),
+        ("output_dir=a,b", "output_dir cannot be swept"),
+        ("output_dir=/dev/null/runs seed=0,1", "output_dir=/dev/null/runs: cannot be written"),
         ("seed=0,", "seed=0,"),
     ],
 )
 def test_a_sweep_of_nothing_is_an_error(word: str, said: str, tmp_path: Path) -> None:
-    done = kd_lab("-m", word, folder=tmp_path)
+    done = kd_lab("-m", *word.split(), folder=tmp_path)
     assert done.returncode == 2
     (line,) = done.stderr.strip().splitlines()
     assert said in line

@@ -1,13 +1,19 @@
 """What all doors share: whatever a user can put right is one line on standard error, and an exit code."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from hydra.errors import HydraException
+from yaml import YAMLError
 
 from kd_lab import settings, terminal
 from kd_lab.errors import UserError
+
+
+def wants_traceback(words: Sequence[str]) -> bool:
+    """Whether ``debug=true`` is among the words of a command line."""
+    return any(word.lower() == "debug=true" for word in words)
 
 
 @contextmanager
@@ -23,7 +29,7 @@ def one_line_errors(*, debug: bool = False, interrupted: str = "interrupted") ->
     """
     try:
         yield
-    except (UserError, HydraException) as error:
+    except (UserError, HydraException, YAMLError) as error:
         if debug:
             raise
         terminal.complain(settings.one_line(error))

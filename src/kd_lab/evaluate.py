@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
+from pydantic import ValidationError
 
-from kd_lab import catalogue, doors, memory, results, settings, sources, splits, terminal
+from kd_lab import catalogue, doors, fingerprint, memory, results, settings, sources, splits, terminal
 from kd_lab.catalogue import Checkpoint
 from kd_lab.errors import UserError
-from kd_lab.settings import Settings
+from kd_lab.settings import Data, Settings
 from kd_lab.sources import Rows
+from kd_lab.splits import Splits
 
 SPLITS = ("test", "validation", "quiz", "train", "all")
 USAGE = """A finished student or teacher on any data: accuracy, F1, calibration, confusion, accuracy by length.
@@ -61,7 +63,7 @@ def main() -> None:
     if not words or {"-h", "--help"} & set(words):
         print(USAGE)
         return
-    with doors.one_line_errors(debug="debug=true" in words):
+    with doors.one_line_errors(debug=doors.wants_traceback(words)):
         answer(ask(words))
 
 
@@ -79,8 +81,11 @@ def ask(words: Sequence[str]) -> Question:
         raise UserError(f"split={split}: should be one of {', '.join(SPLITS)}")
     given = [word for word in words if "=" in word and not word.startswith("split=")]
     checked, home = settings.check(settings.compose(given)), _home(Path(names[0]))
-    if home and not any(word.startswith(("data=", "data.")) for word in given):
-        checked = checked.model_copy(update={"data": _of_the_run(home).data})
+    results.refuse_unwritable(checked.output_dir)
+    if not any(word.startswith("data=") for word in given):
+        if lone := [word for word in given if word.startswith("data.")]:
+            raise UserError(f"{lone[0]}: say which data as well, with data=…")
+        checked = checked.model_copy(update={"data": _data_of(home)} if home else {})
     checkpoint = catalogue.locate(names[0], checked.models)
     if not checkpoint.classifies:
         raise UserError(f"{names[0]} holds no trained classifier; name a run's folder, or fine-tune it first")
@@ -136,11 +141,11 @@ def _home(path: Path) -> Path | None:
     return next((folder for folder in around if path.is_dir() and (folder / results.FILE).is_file()), None)
 
 
-def _of_the_run(home: Path) -> Settings:
+def _data_of(home: Path) -> Data:
     try:
-        return settings.check(OmegaConf.load(home / "config.yaml"))  # type: ignore[arg-type]
-    except OSError as error:
-        raise UserError(f"{home} holds no config.yaml: say which data, with data=…") from error
+        return Data.model_validate(OmegaConf.to_container(OmegaConf.load(home / "config.yaml"))["data"])  # type: ignore
+    except (OSError, KeyError, ValidationError) as error:
+        raise UserError(f"{home} holds no config.yaml that can be read: say which data, with data=…") from error
 
 
 def _as_numbered_by(checkpoint: Checkpoint, rows: Rows) -> Rows:
@@ -158,16 +163,22 @@ def _as_numbered_by(checkpoint: Checkpoint, rows: Rows) -> Rows:
 
 
 def _seen(question: Question) -> str | None:
-    """A warning, where sentences that are evaluated have been trained on."""
-    if question.home is None:
+    """A warning, where the classifier has been trained on texts that are evaluated, or where that cannot be told."""
+    run = results.read(question.home) if question.home else None
+    if question.home is None or run is None:
         return "trained elsewhere: it may have seen these rows"
+    if elsewhere := [warning for warning in run.warnings if "trained elsewhere" in warning]:
+        return elsewhere[0]
     try:
-        data = _of_the_run(question.home).data
-        rows = question.rows if data == question.settings.data else sources.load(data)
-        cut = json.loads((question.home / "splits.json").read_text(encoding="utf-8"))
-        trained = {splits.normal(rows.texts[number]) for name in ("train", "quiz") for number in cut[name]}
-    except (UserError, OSError, ValueError, IndexError) as error:
+        data = _data_of(question.home)
+        rows = sources.load(data)
+        cut = Splits(**json.loads((question.home / "splits.json").read_text(encoding="utf-8")))
+        unchanged = fingerprint.data_digest(rows, cut, data.max_length) == run.data.digest
+    except (UserError, OSError, TypeError, ValueError, IndexError) as error:
         return f"whether it has seen these rows cannot be told: {error}"
+    if not unchanged:
+        return "whether it has seen these rows cannot be told: the data it was trained on has changed"
+    trained = {splits.normal(rows.texts[number]) for number in (*cut.train, *cut.quiz)}
     count = sum(splits.normal(text) in trained for text in question.texts)
     return f"{count} of these {len(question.numbers)} texts are among those it was trained on" if count else None
 

@@ -3,7 +3,6 @@
 Nothing here imports torch before it is known that there is something to train.
 """
 
-import os
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -135,7 +134,7 @@ def carry_out(run: Plan, *, one_of_many: bool = False) -> Result:
     if not run.settings.force and (result := run.finished()):
         terminal.say(f"found finished: {run.title}")
         return result
-    _refuse_unless_writable(run.settings.output_dir)
+    results.refuse_unwritable(run.settings.output_dir)
     if run.teachers:
         terminal.say(run.title)
     made = [_ready(teacher) for teacher in run.teachers]
@@ -146,13 +145,6 @@ def carry_out(run: Plan, *, one_of_many: bool = False) -> Result:
     sizes = ", ".join(f"{len(rows):,} {name}" for name, rows in run.splits.items())
     terminal.say(f"training {run.title} ({sizes})")
     return fit_and_test(run, made, one_of_many=one_of_many)
-
-
-def _refuse_unless_writable(folder: Path) -> None:
-    """Before the hours of training, not after."""
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        raise UserError(f"output_dir={folder}: cannot be written; name a folder that can")
 
 
 def _ready(teacher: Plan | Checkpoint) -> Checkpoint:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kd_lab.errors import UserError
-from kd_lab.settings import Settings
+from kd_lab.settings import Method, Settings
 from kd_lab.sources import Rows
 from kd_lab.splits import Splits
 
@@ -27,33 +27,47 @@ LEFT_OUT = ("search", "trainer", "logger", "output_dir", "force", "debug")
 
 
 def data_digest(rows: Rows, splits: Splits, max_length: int) -> str:
-    """A digest of the texts and labels of every split, in order, wherever they came from; 64 hexadecimal digits."""
+    """A digest of the texts, labels and row numbers of every split, in order; 64 hexadecimal digits.
+
+    Wherever the rows came from; their numbers count because noise is drawn by them, and predictions name them.
+    """
     digest = hashlib.sha256(json.dumps([rows.label_names, max_length]).encode())
     for name, numbers in splits.items():
-        digest.update(json.dumps([name, [(rows.texts[n], rows.labels[n]) for n in numbers]]).encode())
+        digest.update(json.dumps([name, [(n, rows.texts[n], rows.labels[n]) for n in numbers]]).encode())
     return digest.hexdigest()
 
 
-def source_digest(target: str) -> str:
+def source_digest(method: Method) -> str:
     """A digest of what the file of a method's class does; comments, docstrings and layout do not count.
 
     So a method that was corrected runs again. What lies below the methods is covered by ``SCHEMA``.
 
     Raises:
-        UserError: if there is no such file.
+        UserError: if there is no such file or class, or the class does not take the method's arguments.
     """
-    module, _, name = target.rpartition(".")
+    module, _, name = method.target.rpartition(".")
+    missing = f"method._target_={method.target}: there is no readable class {name} in {module!r}"
     try:
         spec = importlib.util.find_spec(module)
         tree = ast.parse(Path(str(spec and spec.origin)).read_text(encoding="utf-8"))
     except (ImportError, ValueError, OSError, SyntaxError) as error:
-        raise UserError(
-            f"method._target_={target}: there is no readable class {name} in {module!r} ({error})"
-        ) from error
+        raise UserError(f"{missing} ({error})") from error
+    if not (found := [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name]):
+        raise UserError(missing)
+    _refuse_unknown_arguments(method, found[0])
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
             del node.body[0]
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+
+
+def _refuse_unknown_arguments(method: Method, kind: ast.ClassDef) -> None:
+    """Before the teachers are trained; a class without an ``__init__`` of its own takes what its base takes."""
+    for node in kind.body:
+        if isinstance(node, ast.FunctionDef) and node.name == "__init__":
+            known = [argument.arg for argument in node.args.kwonlyargs]
+            if unknown := sorted(method.arguments().keys() - known - {argument.arg for argument in node.args.args}):
+                raise UserError(f"method.{unknown[0]}: {kind.name} takes {', '.join(known) or 'no arguments'}")
 
 
 def run_digest(settings: Settings, data: str, student: str, teachers: Sequence[str], *, distils: bool) -> str:
@@ -71,7 +85,7 @@ def run_digest(settings: Settings, data: str, student: str, teachers: Sequence[s
         "schema": SCHEMA,
         "data": data,
         "student": student,
-        "method": settings.method.model_dump(exclude_unset=True) | {"source": source_digest(settings.method.target)},
+        "method": settings.method.model_dump(exclude_unset=True) | {"source": source_digest(settings.method)},
     }
     decides["noise"] = settings.noise_in_words
     if distils:

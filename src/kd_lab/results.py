@@ -8,6 +8,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from kd_lab.errors import UserError
+
 FILE = "result.json"
 LIBRARIES = ("kd_lab", "torch", "lightning", "transformers", "datasets", "torchmetrics")
 
@@ -116,6 +118,13 @@ def read(folder: Path) -> Result | None:
     except (OSError, ValidationError, UnicodeDecodeError):
         return None
     return result.model_copy(update={"folder": folder})
+
+
+def refuse_unwritable(folder: Path) -> None:
+    """Raise a UserError where nothing can be written to ``folder``: before the hours of training, not after."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(f"output_dir={folder}: cannot be written; name a folder that can")
 
 
 def versions() -> dict[str, str]:

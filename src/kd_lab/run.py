@@ -35,7 +35,7 @@ def main() -> None:
     """Compose the configuration from the command line and run it."""
     # Hydra hands its errors on, instead of printing them over many lines.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    with doors.one_line_errors(debug="debug=true" in sys.argv, interrupted=INTERRUPTED):
+    with doors.one_line_errors(debug=doors.wants_traceback(sys.argv), interrupted=INTERRUPTED):
         hydra.main(version_base="1.3", config_path=str(settings.CONF), config_name="config")(run)()
 
 

@@ -154,6 +154,8 @@ def check(config: DictConfig | Mapping[str, Any], typed: Sequence[str] = ()) -> 
 def _first_of(error: ValidationError) -> str:
     problems = [(_name(problem["loc"]), problem) for problem in error.errors(include_url=False)]
     name, first = problems[0]
+    if first["type"] == "missing":
+        return f"{name} must be set: {name}=…"
     given = "" if isinstance(first["input"], Mapping) else f"={first['input']}"
     if first["type"] == "value_error":
         return f"{name}{given}: {first['ctx']['error']}"
@@ -187,13 +189,14 @@ def compose(overrides: Sequence[str]) -> DictConfig:
     from hydra import initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
     from hydra.errors import HydraException
+    from yaml import YAMLError
 
     # A notebook or an application may have a Hydra of its own.
     outer, GlobalHydra.instance().hydra = GlobalHydra.instance().hydra, None
     try:
         with initialize_config_dir(str(CONF), version_base="1.3", job_name="kd_lab"):
             return hydra_compose("config", overrides=list(overrides))
-    except HydraException as error:
+    except (HydraException, YAMLError) as error:
         raise UserError(one_line(error)) from error
     finally:
         GlobalHydra.instance().hydra = outer

@@ -1,6 +1,6 @@
 """Many runs by one command: each job leaves an outcome, a failing one stops no other, the end is one table of all.
 
-Outcomes are files, so that jobs in other processes and on other machines are counted too.
+Outcomes are files, so that nothing is lost with the process, and jobs in other processes can be counted.
 """
 
 import gc
@@ -22,6 +22,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from pydantic import BaseModel, ValidationError
+from yaml import YAMLError
 
 from kd_lab import results, settings, terminal
 from kd_lab.errors import UserError
@@ -75,8 +76,9 @@ class Table(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Refuse a sweep of no jobs, and let a job that cannot be composed fail alone: Hydra would end the sweep."""
         try:
+            results.refuse_unwritable(Path(config.output_dir))
             jobs = _count(config)
-        except (HydraException, UserError) as error:
+        except (HydraException, YAMLError, UserError) as error:
             terminal.complain(settings.one_line(error))
             sys.exit(2)
         loader: Any = GlobalHydra.instance().config_loader()
@@ -88,10 +90,13 @@ class Table(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Exit with 1 where a job failed."""
-        folder = Path(config.hydra.sweep.dir)
-        failed = show(folder)
-        if config.get("search"):
-            show_best(folder)
+        folder, failed = Path(config.hydra.sweep.dir), True
+        try:
+            failed = show(folder)
+            if config.get("search"):
+                show_best(folder)
+        except Exception as error:  # Hydra would make a warning of it, and the exit code 0
+            terminal.complain(f"the table of {folder} cannot be shown: {type(error).__name__}: {error}")
         if failed:
             sys.exit(1)
 
@@ -105,7 +110,7 @@ def job(config: DictConfig, train: Callable[[], Result]) -> float | None:
     """Carry out one job of a sweep; whatever happens to it, its outcome is kept and the next job can start.
 
     Returns:
-        Its validation accuracy, which other sweepers optimise; None where it failed.
+        Its validation accuracy; None where it failed.
     """
     hydra, started = HydraConfig.get(), time.monotonic()
     folder, accuracy = Path(hydra.sweep.dir), None
@@ -141,8 +146,10 @@ def _words(config: DictConfig, given: Sequence[str]) -> list[str]:
         drawn = Search.model_validate(plain["search"]).drawn(plain)
     except ValidationError:
         return list(given)
-    kept = [word for word in given if not word.startswith(("sweep=search", "search."))]
-    return kept + [f"{name}={value:g}" for name, value in drawn.items()]
+    kept = [word for word in given if not word.lstrip("+~").startswith("search.") and word != "sweep=search"]
+    # A sweep of the user's own may set more than its search.
+    done = ["search=null"] if any(word.startswith("sweep=") for word in kept) else []
+    return kept + done + [f"{name}={value:g}" for name, value in drawn.items()]
 
 
 def outcomes(folder: Path) -> list[Outcome]:
@@ -158,6 +165,8 @@ def outcomes(folder: Path) -> list[Outcome]:
 
 def say_progress(folder: Path) -> None:
     """One line for the whole sweep: done, failed, time left at the pace so far."""
+    if not (folder / SWEEP).is_file():
+        return
     so_far, sweep = outcomes(folder), _sweep(folder)
     failed, left = sum(outcome.error is not None for outcome in so_far), sweep.jobs - len(so_far)
     counted = f"sweep: {len(so_far)} of {sweep.jobs} jobs done" + (f", {failed} failed" if failed else "")
@@ -166,11 +175,11 @@ def say_progress(folder: Path) -> None:
 
 
 def show(folder: Path) -> bool:
-    """The table of a sweep, its failed jobs and, after a search, the best setting; returns whether any job failed."""
+    """The table of a sweep and its failed jobs; returns whether any job failed or has not ended."""
     so_far, jobs = outcomes(folder), _sweep(folder).jobs
     varied = _varied([outcome.words for outcome in so_far])
     ended = [(words, outcome, outcome.result) for words, outcome in zip(varied, so_far, strict=True)]
-    terminal.show_sweep([(words, result) for words, _, result in ended if result])
+    terminal.show_sweep([(words.removeprefix("experiment="), result) for words, _, result in ended if result])
     for words, outcome, result in ended:
         if not result:
             reason = outcome.error or f"{outcome.folder} holds no readable result"
@@ -187,7 +196,14 @@ def show_best(folder: Path) -> None:
     if judged:
         accuracy, best = max(judged, key=lambda pair: pair[0])
         terminal.say(f"best of {len(judged)} on validation ({accuracy:.2%}):")
-        terminal.say(f"  python -m kd_lab.run {shlex.join(best.words)}")
+        terminal.say(f"  python -m kd_lab.run {shlex.join([*_own_configurations(), *best.words])}")
+
+
+def _own_configurations() -> list[str]:
+    """``--config-dir`` as it was given."""
+    sources = HydraConfig.get().runtime.config_sources if HydraConfig.initialized() else []
+    folders = [source.path for source in sources if source.provider == "command-line"]
+    return [word for folder in folders for word in ("--config-dir", folder)]
 
 
 def _sweep(folder: Path) -> Sweep:
@@ -195,6 +211,7 @@ def _sweep(folder: Path) -> Sweep:
 
 
 def _varied(commands: Sequence[Sequence[str]]) -> list[str]:
+    """What tells each command from the others."""
     shared = set.intersection(*(set(words) for words in commands)) if len(commands) > 1 else set()
     return [" ".join(word for word in words if word not in shared) for words in commands]
 
@@ -204,6 +221,8 @@ def _count(config: DictConfig) -> int:
     loader = GlobalHydra.instance().config_loader()
     given = [f"{name}={value}" for name, value in (config.hydra.sweeper.get("params") or {}).items()]
     words = OverridesParser.create(config_loader=loader).parse_overrides([*given, *config.hydra.overrides.task])
+    if any(w.get_key_element() == "output_dir" and w.is_sweep_override() for w in words):
+        raise UserError("output_dir cannot be swept: a sweep has one place")
     count = len(BasicSweeper.split_arguments(words, None)[0])
     if not count:
         empty = [str(w.input_line) for w in words if w.is_sweep_override() and not list(w.sweep_string_iterator())]
@@ -215,7 +234,7 @@ def _compose(load: Callable[..., DictConfig], master_config: DictConfig, sweep_o
     """The configuration of one job; where its words cannot be composed, one that says why and is never trained."""
     try:
         return load(master_config, sweep_overrides)
-    except HydraException as error:
+    except (HydraException, YAMLError) as error:
         broken = load(master_config, [])
         with open_dict(broken):
             broken.hydra.overrides.task = list(sweep_overrides)

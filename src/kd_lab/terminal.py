@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from kd_lab.results import ModelResult, Result, Snapshot
@@ -30,7 +31,7 @@ def complain(text: str) -> None:
 
 def show(result: Result) -> None:
     """The result as a small table, its warnings, and where everything is."""
-    table = Table(title=result.name, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(title=escape(result.name), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for column in ("", "model"):
         table.add_column(column, no_wrap=True)
     for column in ("valid. %", "test %", "before %", "parameters", "smaller"):
@@ -69,7 +70,9 @@ def show_sweep(rows: Sequence[tuple[str, Result]]) -> None:
         table.add_column(column, justify="right", no_wrap=True)
     for words, result in rows:
         teachers = f"{100 * result.ensemble.test.accuracy:.2f}" if result.ensemble else ""
-        table.add_row(words, models_of(result), *_cells(result.student)[1:], teachers, f"{result.seconds:.0f}")
+        table.add_row(
+            escape(words), escape(models_of(result)), *_cells(result.student)[1:], teachers, f"{result.seconds:.0f}"
+        )
     console.print(table)
     warned = Counter(warning for _, result in rows for warning in result.warnings)
     for warning, jobs in warned.items():
@@ -84,9 +87,9 @@ def show_measures(title: str, found: "Measures", label_names: Sequence[str]) -> 
     say(f"F1 {100 * found.macro_f1:.2f} ({f1}), calibration error {100 * found.calibration_error:.2f} points")
     confusion = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for column in ("label, then predicted", *label_names):
-        confusion.add_column(column, justify="right")
+        confusion.add_column(escape(column), justify="right")
     for name, counts in zip(label_names, found.confusion, strict=True):
-        confusion.add_row(name, *(f"{count:,}" for count in counts))
+        confusion.add_row(escape(name), *(f"{count:,}" for count in counts))
     console.print(confusion)
     lengths = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for column in ("words", "rows", "accuracy %"):
@@ -112,5 +115,5 @@ def duration(seconds: float) -> str:
 
 
 def _cells(scores: ModelResult | Snapshot) -> list[str]:
-    name = [scores.name] if isinstance(scores, ModelResult) else []
+    name = [escape(scores.name)] if isinstance(scores, ModelResult) else []
     return [*name, f"{100 * scores.validation.accuracy:.2f}", f"{100 * scores.test.accuracy:.2f}"]

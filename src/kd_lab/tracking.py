@@ -16,7 +16,17 @@ LONGEST, LONGEST_TAG = 128, 64  # characters that W&B takes for a group and for 
 SECONDS_TO_CONNECT = 20
 STEP = "trainer/global_step"
 NOT_CONFIG: Any = {"models": True, "method": {"target"}, "search": True}
-OF_ONE_RUN = ("RUN_ID", "NAME", "NOTES", "RESUME", "RUN_DIR", "SWEEP_ID", "SWEEP_PARAM_PATH")
+OF_ONE_RUN = (
+    "RUN_ID",
+    "NAME",
+    "NOTES",
+    "RESUME",
+    "RESUME_FROM",
+    "FORK_FROM",
+    "RUN_DIR",
+    "SWEEP_ID",
+    "SWEEP_PARAM_PATH",
+)
 """W&B's variables that are meant for a single run: neither its teachers nor the jobs of a sweep may take them."""
 
 
@@ -50,10 +60,10 @@ def loggers(
 
 def show(chosen: Sequence[Logger], result: Result, wrong: Sequence[Mapping[str, Any]]) -> None:
     """Give W&B the result, as summary and as a table, and the table of wrong predictions."""
-    import wandb
-
     for logger in chosen:
         if isinstance(logger, WandbLogger):
+            import wandb
+
             run = logger.experiment
             run.summary.update(_summary(result))
             table = [_row("student", result.student), *(_row("teacher", teacher) for teacher in result.teachers)]

@@ -154,21 +154,16 @@ class Training:
             yield models.load(teacher, self.run.rows.label_names, self.settings.data.max_length, trained=True)
 
     def _method(self) -> Distiller:
-        path, _, name = self.settings.method.target.rpartition(".")
+        target = self.settings.method.target
+        path, _, name = target.rpartition(".")
+        machinery: Any = {"optimization": self.optimization, "quiz": self.data.quiz_batch, "seed": self.settings.seed}
         try:
             kind = getattr(import_module(path), name)
-        except (ImportError, AttributeError, ValueError) as error:
+            method: Distiller = kind(self.student, self.teachers, **self.settings.method.arguments(), **machinery)
+        except (ImportError, AttributeError, TypeError, ValueError) as error:
             raise UserError(
-                f"method._target_={self.settings.method.target}: there is no such class ({error})"
+                f"method._target_={target}: there is no class that takes these settings ({error})"
             ) from error
-        method: Distiller = kind(
-            self.student,
-            self.teachers,
-            **self.settings.method.arguments(),
-            optimization=self.optimization,
-            quiz=self.data.quiz_batch,
-            seed=self.settings.seed,
-        )
         return method
 
     def _refuse_ignorant_teachers(self) -> None:
