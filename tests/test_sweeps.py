@@ -27,7 +27,11 @@ def wandb_reads(folder: Path) -> dict[str, Any]:
 
     def read(*options: str) -> str:
         command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", *options, str(run)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        # Its service may be slow to start on a busy machine.
+        for _ in range(3):
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode == 0:
+                break
         assert done.returncode == 0, done.stderr + done.stdout
         return done.stdout
 
