@@ -164,18 +164,6 @@ def test_flipped_labels_stay_flipped_and_only_in_train(
         assert data.parts[name].labels == [data.rows.labels[row] for row in data.parts[name].numbers]
 
 
-def test_the_noisy_test_split_is_the_same_for_every_run(
-    classifier: Callable[..., Classifier], toy_data: Callable[..., TextDataModule]
-) -> None:
-    bert = classifier("bert")
-    first, second = (toy_data([bert], seed=seed, noise="word", p=0.9).noisy_test("typos", 0.3) for seed in (0, 1))
-    clean = toy_data([bert]).one_pass("test")
-    pairs = [
-        [batch.inputs[bert.encoder.key]["input_ids"].tolist() for batch in each] for each in (first, second, clean)
-    ]
-    assert pairs[0] == pairs[1] != pairs[2]
-
-
 def test_long_sentences_are_cut(classifier: Callable[..., Classifier]) -> None:
     encoder = classifier("bert").encoder
     assert len(encoder.encode(["film " * 500])[0]["input_ids"]) == encoder.max_length == 64

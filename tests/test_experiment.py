@@ -66,6 +66,23 @@ def test_the_result_says_what_happened(smoke: Result) -> None:
     assert written["seconds"] > 0
 
 
+def test_a_teacher_is_tested_under_noise_when_somebody_asks_for_it(compose: Compose, tmp_path: Path) -> None:
+    """And then it says what it would have said at once; the noisy sentences are the same for every run."""
+    experiment.train(compose("method=kd", "teacher=tiny-bert", "max_epochs=1"))
+    words = ("method=finetune", "student=tiny-bert", "max_epochs=4")
+    (folder,) = (tmp_path / "outputs").glob("finetune_*")
+    made = results.read(folder)
+    assert made is not None
+    assert made.under_noise == []
+    asked = experiment.train(compose(*words))
+    assert asked.folder == folder
+    again = results.read(folder)
+    assert again is not None
+    assert again.under_noise == asked.under_noise
+    assert len({scores.accuracy for scores in asked.under_noise}) > 1
+    assert experiment.train(compose(*words, "force=true")).under_noise == asked.under_noise
+
+
 def test_the_run_folder_holds_what_people_need(smoke: Result) -> None:
     assert "+" not in smoke.folder.name
     for word in ("metadistil", "tiny-bert", "tiny-roberta", "tiny-distilbert", "toy", "word", "warm-up-1", "seed0"):

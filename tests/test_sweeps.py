@@ -27,11 +27,7 @@ def wandb_reads(folder: Path) -> dict[str, Any]:
 
     def read(*options: str) -> str:
         command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", *options, str(run)]
-        # Its service may be slow to start on a busy machine.
-        for _ in range(3):
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode == 0:
-                break
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr + done.stdout
         return done.stdout
 

@@ -129,7 +129,7 @@ class TextDataModule(LightningDataModule):
         clean_for_teachers: bool = False,
     ):
         super().__init__()
-        self.rows, self.splits, self.encoders = rows, splits, encoders
+        self.rows = rows
         self.batch_size, self.seed = batch_size, seed
         self.first_epoch = 0
         words = vocabulary(rows.texts[number] for number in splits.train) if noise == "vocabulary" else ()
@@ -152,10 +152,6 @@ class TextDataModule(LightningDataModule):
     def one_pass(self, name: str) -> OnePass:
         """A split's batches for evaluation."""
         return OnePass(self.parts[name])
-
-    def noisy_test(self, noise: str, p: float) -> OnePass:
-        """The test split for the student under noise; the same draws for every run on these rows."""
-        return OnePass(EncodedRows(self.rows, self.splits.test, self.encoders[:1], noise=Noise(noise, p)), epoch=0)
 
     def quiz_batch(self, number: int, size: int) -> Batch:
         """Quiz batch ``number``, counted through the whole run, of at most ``size`` rows; batches of like length go

@@ -16,6 +16,7 @@ from kd_lab.catalogue import Checkpoint
 from kd_lab.data import EncodedRows, OnePass, TextDataModule
 from kd_lab.distiller import Distiller
 from kd_lab.methods.finetune import Finetune
+from kd_lab.models import Classifier
 from kd_lab.noise import Noise, vocabulary
 from kd_lab.results import NoisyScores, Scores, Snapshot
 from kd_lab.settings import Settings
@@ -82,13 +83,15 @@ def ask(
     return answers
 
 
-def ask_under_noise(method: Distiller, data: TextDataModule, trainer: Trainer) -> list[NoisyScores]:
-    """The student's scores on the test split under each noise of ``HARDER``, the same for every run on these rows."""
-    method.answering = ["student"]
-    tables = {(noise, p): _predict(method, data.noisy_test(noise, p), trainer) for noise, p in HARDER}
+def under_noise(checkpoint: Checkpoint, settings: Settings, rows: Rows, numbers: Sequence[int]) -> list[NoisyScores]:
+    """The scores of a finished classifier on the rows ``numbers`` under each noise of ``HARDER``.
+
+    The noisy sentences are the same for every run on these rows; the arguments are those of :func:`logits`.
+    """
+    model = _finished(checkpoint, settings, rows)
     return [
-        NoisyScores(noise=noise, p=p, **dict(score(table["student"], table["labels"])))
-        for (noise, p), table in tables.items()
+        NoisyScores(noise=name, p=p, **dict(score(*_answers(model, settings, rows, numbers, Noise(name, p)))))
+        for name, p in HARDER
     ]
 
 
@@ -101,12 +104,22 @@ def logits(checkpoint: Checkpoint, settings: Settings, rows: Rows, numbers: Sequ
         rows: of the source.
         numbers: which of them.
     """
-    quiet.libraries()
-    quiet.transformers()
     noise = settings.noise
     words = vocabulary(rows.texts[number] for number in numbers) if noise.name == "vocabulary" else ()
-    model = models.load(checkpoint, rows.label_names, settings.data.max_length, trained=True)
-    part = EncodedRows(rows, numbers, [model.encoder], noise=Noise(noise.name, noise.p, settings.seed, words))
+    model = _finished(checkpoint, settings, rows)
+    return _answers(model, settings, rows, numbers, Noise(noise.name, noise.p, settings.seed, words))
+
+
+def _finished(checkpoint: Checkpoint, settings: Settings, rows: Rows) -> Classifier:
+    quiet.libraries()
+    quiet.transformers()
+    return models.load(checkpoint, rows.label_names, settings.data.max_length, trained=True)
+
+
+def _answers(
+    model: Classifier, settings: Settings, rows: Rows, numbers: Sequence[int], noise: Noise
+) -> tuple[Tensor, Tensor]:
+    part = EncodedRows(rows, numbers, [model.encoder], noise=noise)
     trainer = machine.trainer(settings, "evaluation", logger=False)
     with precision.of(settings.precision), progress.interruptible(trainer):
         table = _predict(Finetune(model), OnePass(part, epoch=0), trainer)

@@ -10,7 +10,7 @@ from pathlib import Path
 from kd_lab import catalogue, fingerprint, memory, results, sources, splits, teachers, terminal
 from kd_lab.catalogue import Checkpoint
 from kd_lab.errors import UserError
-from kd_lab.results import Result
+from kd_lab.results import NoisyScores, Result
 from kd_lab.settings import Data, Settings
 from kd_lab.sources import Rows
 from kd_lab.splits import Splits
@@ -77,6 +77,13 @@ class Plan:
         )
         return self.settings.output_dir / f"{plain[:150]}_{self.fingerprint[:8]}"
 
+    def under_noise(self, folder: Path) -> list[NoisyScores]:
+        """The scores on the test split under noise of the student in ``folder``, where this run has written it."""
+        from kd_lab import evaluation
+
+        student = Checkpoint(self.student.name, folder / "student", classifies=True)
+        return evaluation.under_noise(student, self.settings, self.rows, self.splits.test)
+
     def finished(self) -> Result | None:
         """The result of this very run, where it has been carried out already."""
         result = results.read(self.folder)
@@ -129,11 +136,17 @@ def train(settings: Settings, *, one_of_many: bool = False) -> Result:
     return carry_out(plan(settings), one_of_many=one_of_many)
 
 
-def carry_out(run: Plan, *, one_of_many: bool = False) -> Result:
-    """The result of ``run``, from its folder where it is finished, else by training."""
+def carry_out(run: Plan, *, one_of_many: bool = False, asked_for: bool = True) -> Result:
+    """The result of ``run``, from its folder where it is finished, else by training.
+
+    Args:
+        run: planned.
+        one_of_many: see :func:`train`.
+        asked_for: whether somebody wants this very result; else the run serves as a teacher.
+    """
     if not run.settings.force and (result := run.finished()):
         terminal.say(f"found finished: {run.title}")
-        return result
+        return _tested_under_noise(run, result) if asked_for and not result.under_noise else result
     results.refuse_unwritable(run.settings.output_dir)
     if run.teachers:
         terminal.say(run.title)
@@ -144,7 +157,15 @@ def carry_out(run: Plan, *, one_of_many: bool = False) -> Result:
 
     sizes = ", ".join(f"{len(rows):,} {name}" for name, rows in run.splits.items())
     terminal.say(f"training {run.title} ({sizes})")
-    return fit_and_test(run, made, one_of_many=one_of_many)
+    return fit_and_test(run, made, one_of_many=one_of_many, asked_for=asked_for)
+
+
+def _tested_under_noise(run: Plan, result: Result) -> Result:
+    """What a teacher is spared until somebody asks for its own result."""
+    terminal.say("testing it under noise")
+    whole = result.model_copy(update={"under_noise": run.under_noise(run.folder)})
+    whole.write(run.folder)
+    return whole
 
 
 def _ready(teacher: Plan | Checkpoint) -> Checkpoint:
@@ -155,7 +176,7 @@ def _ready(teacher: Plan | Checkpoint) -> Checkpoint:
         terminal.say(
             f"no finished teacher {teacher.student.name} (seed {teacher.settings.seed}) yet: fine-tuning it first"
         )
-    result = carry_out(teacher, one_of_many=True)
+    result = carry_out(teacher, one_of_many=True, asked_for=False)
     made = catalogue.locate(str(result.folder), teacher.settings.models)
     if not made.classifies:
         raise UserError(f"{result.folder} holds no classifier; delete the folder and run again")

@@ -108,7 +108,8 @@ def _wandb(settings: Settings, title: str, student: str, teachers: list[str], fo
         "name": given.get("WANDB_NAME", title),
         # An agent's sweep has a project already.
         "project": given.get("WANDB_PROJECT", settings.logger.project) if "WANDB_SWEEP_ID" not in given else None,
-        "dir": given.get("WANDB_DIR", str(folder)),
+        # Absolute: W&B's service may be another process's, which runs in another folder.
+        "dir": given.get("WANDB_DIR", str(folder.absolute())),
         "group": given.get("WANDB_RUN_GROUP", f"{settings.data.name}: {who}")[:LONGEST],
         "job_type": given.get("WANDB_JOB_TYPE", settings.method.name),
         "tags": [*dict.fromkeys(word[:LONGEST_TAG] for word in mine if word)],

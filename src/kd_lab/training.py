@@ -23,7 +23,7 @@ from kd_lab.errors import UserError
 from kd_lab.evaluation import Answers
 from kd_lab.methods.finetune import Finetune
 from kd_lab.models import TeacherEnsemble
-from kd_lab.results import NoisyScores, Result
+from kd_lab.results import Result
 
 if TYPE_CHECKING:
     from kd_lab.experiment import Plan
@@ -31,8 +31,16 @@ if TYPE_CHECKING:
 MONITORED = "validation/accuracy"
 
 
-def fit_and_test(run: "Plan", teachers: Sequence[Checkpoint], *, one_of_many: bool = False) -> Result:
-    """Carry out ``run`` with its teachers, all of them at hand; ``one_of_many`` is for :mod:`kd_lab.tracking`.
+def fit_and_test(
+    run: "Plan", teachers: Sequence[Checkpoint], *, one_of_many: bool = False, asked_for: bool = True
+) -> Result:
+    """Carry out ``run`` with its teachers, all of them at hand.
+
+    Args:
+        run: planned.
+        teachers: checkpoint of each member.
+        one_of_many: for :mod:`kd_lab.tracking`.
+        asked_for: whether it is tested under noise; a teacher is when somebody asks for it.
 
     Raises:
         UserError: for a teacher that knows nothing, weights that do not fit, or a loss that is no number.
@@ -44,7 +52,7 @@ def fit_and_test(run: "Plan", teachers: Sequence[Checkpoint], *, one_of_many: bo
         with _folder(training):
             labels: Any = (run.settings, run.title, run.student.name, names, training.folder)
             with tracking.loggers(*labels, one_of_many=one_of_many) as loggers:
-                result = training.carry_out(loggers)
+                result = training.carry_out(loggers, asked_for=asked_for)
     # An earlier result stays until this one is whole.
     shutil.rmtree(run.folder, ignore_errors=True)
     training.folder.rename(run.folder)
@@ -112,7 +120,7 @@ class Training:
             self.before = self._ask(["teachers"])
             self._refuse_ignorant_teachers()
 
-    def carry_out(self, loggers: list[Logger]) -> Result:
+    def carry_out(self, loggers: list[Logger], *, asked_for: bool = True) -> Result:
         """Warm up, fit, evaluate and save; result.json comes last."""
         if self.teachers is not None:
             self._warm_up(loggers)
@@ -126,7 +134,6 @@ class Training:
         assert self.method.teachers_learn is False or not missing
         best_epoch = int(checkpoint["epoch"]) + 1
         answers = at_end if best_epoch == trainer.current_epoch else self._ask(who)
-        under_noise = self._ask_under_noise()
         self._save(answers)
         result = findings.of(
             run=self.run,
@@ -137,7 +144,7 @@ class Training:
             before=self.before,
             best=answers,
             at_end=at_end,
-            under_noise=under_noise,
+            under_noise=self.run.under_noise(self.folder) if asked_for else [],
             best_epoch=best_epoch,
             epochs=trainer.current_epoch,
             steps=trainer.global_step,
@@ -212,11 +219,6 @@ class Training:
         trainer = machine.trainer(self.settings, "evaluation", logger=False)
         with progress.interruptible(trainer):
             return evaluation.ask(self.method, self.data, trainer, who, self.before, validated)
-
-    def _ask_under_noise(self) -> list[NoisyScores]:
-        trainer = machine.trainer(self.settings, "evaluation under noise", logger=False)
-        with progress.interruptible(trainer):
-            return evaluation.ask_under_noise(self.method, self.data, trainer)
 
     def _displacement(self) -> float:
         """‖φ_end − φ_start‖ / ‖φ_start‖ over all teachers together."""
