@@ -9,11 +9,13 @@ from torch import Tensor, nn
 
 from kd_lab import hypergradient
 from kd_lab.data import TextDataModule
+from kd_lab.dropout import same_dropout
 from kd_lab.encoding import Batch
-from kd_lab.hypergradient import Feedback, Lesson, difference_tangent, exact_tangent, same_dropout
+from kd_lab.hypergradient import Feedback, Lesson
 from kd_lab.losses import SOFT_LOSSES
 from kd_lab.methods.metadistil import MetaDistil
 from kd_lab.models import Classifier, TeacherEnsemble
+from kd_lab.tangent import Parameters, difference_tangent, differentiable_attention, exact_tangent
 
 Make = Callable[..., Classifier]
 MakeData = Callable[..., TextDataModule]
@@ -39,7 +41,7 @@ def meta(
 def feedback(method: MetaDistil, batch: Batch, way: Callable[[Lesson], Feedback]) -> Tensor:
     # DistilBERT's head has a ReLU: under a mask that puts a unit within ε of its kink no difference quotient is right.
     torch.manual_seed(12)
-    return torch.cat([gradient.flatten() for gradient in way(method.lesson(batch)).gradients])
+    return torch.cat([gradient.flatten() for gradient in way(method.lesson(batch, method.next_quiz())).gradients])
 
 
 def distance(a: Tensor, b: Tensor) -> float:
@@ -82,10 +84,11 @@ def test_the_graph_of_the_student_serves_the_real_step(classifier: Make, toy_dat
     """One forward and one dropout mask serve the assumed and the real step."""
     method, batch = meta(classifier, toy_data, "bert", 1, 0.1, "kl")
     torch.manual_seed(7)
-    logits = hypergradient.HYPERGRADIENTS[way](method.lesson(batch)).student_logits
+    logits = hypergradient.HYPERGRADIENTS[way](method.lesson(batch, method.next_quiz())).student_logits
+    assert logits is not None
     gradient = torch.autograd.grad(logits.sum(), list(method.student.parameters()), materialize_grads=True)
     torch.manual_seed(7)
-    with hypergradient.differentiable_attention():
+    with differentiable_attention():
         again = method.student(batch)
     assert torch.equal(logits, again)
     fresh = torch.autograd.grad(again.sum(), list(method.student.parameters()), materialize_grads=True)
@@ -98,7 +101,7 @@ def test_nothing_differentiates_through_a_forward_mode_derivative() -> None:
     parameters = dict(network.named_parameters())
     inputs = torch.randn(3, 4, dtype=torch.float64)
 
-    def function(values: hypergradient.Parameters) -> Tensor:
+    def function(values: Parameters) -> Tensor:
         return torch.func.functional_call(network, dict(values), (inputs,))  # type: ignore[no-any-return]
 
     direction = {name: torch.randn_like(value).requires_grad_() for name, value in parameters.items()}
@@ -124,7 +127,7 @@ def test_every_call_draws_the_dropout_of_the_first_and_the_next_step_draws_anew(
     dropout = nn.Dropout(0.5)
     ones = {"x": torch.ones(64)}
 
-    def masked(values: hypergradient.Parameters) -> Tensor:
+    def masked(values: Parameters) -> Tensor:
         return dropout(values["x"])  # type: ignore[no-any-return]
 
     first, second = same_dropout(masked), same_dropout(masked)

@@ -14,9 +14,9 @@ from torch.nn.functional import cross_entropy
 from kd_lab import quiet
 from kd_lab.data import TextDataModule
 from kd_lab.distiller import Optimization
-from kd_lab.hypergradient import differentiable_attention
 from kd_lab.methods.metadistil import MetaDistil
 from kd_lab.models import Classifier, TeacherEnsemble
+from kd_lab.tangent import differentiable_attention
 
 STEPS, ALPHA, TEMPERATURE, INNER, STUDENT_LR, TEACHER_LR, DECAY = 20, 0.5, 5.0, 0.02, 1e-3, 5e-4, 0.01
 
@@ -125,16 +125,16 @@ def test_between_teacher_updates_the_student_learns_from_teachers_that_stand_sti
     method = MetaDistil(student, TeacherEnsemble([teacher]), teacher_every=3, quiz_batches=2, quiz=quiz)
     bare = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False, "logger": False}
     moved: list[bool] = []
-    original, last = method.update_student, torch.cat([p.detach().flatten() for p in teacher.parameters()])
+    original, last = method.move_student, torch.cat([p.detach().flatten() for p in teacher.parameters()])
 
-    def watch(loss: Tensor) -> None:
+    def watch() -> None:
         nonlocal last
-        original(loss)
+        original()
         now = torch.cat([p.detach().flatten() for p in teacher.parameters()])
         moved.append(not torch.equal(now, last))
         last = now
 
-    method.update_student = watch  # type: ignore[method-assign]
+    method.move_student = watch  # type: ignore[method-assign]
     Trainer(max_epochs=1, accelerator="cpu", default_root_dir=tmp_path, **bare).fit(method, datamodule=data)  # type: ignore[arg-type]
     assert method.teacher_updates == 7
     assert moved == [step % 3 == 0 for step in range(20)]

@@ -7,20 +7,34 @@ import kd_lab
 
 ROOMS = Path(kd_lab.__file__).parent
 FLOORS = [
-    {"errors", "measures", "memory", "quiet", "noise", "losses", "hypergradient", "batching", "dropout", "encoding"},
+    {
+        "errors",
+        "measures",
+        "memory",
+        "quiet",
+        "noise",
+        "losses",
+        "hypergradient",
+        "tangent",
+        "batching",
+        "dropout",
+        "encoding",
+        "excerpt",
+    },
     {"splits", "sections", "origins", "search", "settings", "results", "toy", "precision"},
     {"terminal", "downloads"},
     {"sources", "sweeps", "catalogue", "fingerprint", "teachers", "models"},
-    {"data", "distiller", "progress", "tracking", "machine"},
+    {"data", "distiller", "progress", "shelf", "tracking", "machine"},
     {"methods.finetune", "methods.kd", "methods.metadistil"},
     {"evaluation", "findings"},
+    {"remembered"},
     {"training"},
     {"experiment"},
     {"doors"},
     {"run", "evaluate"},
 ]
 """From the ground up: a room imports only from lower floors, and from its own below the methods."""
-MATHEMATICS = {"noise", "losses", "hypergradient", "batching", "splits"}
+MATHEMATICS = {"noise", "losses", "hypergradient", "tangent", "excerpt", "batching", "splits"}
 BEFORE_TORCH = {"errors", "memory", "quiet", "noise", "splits", "settings", "results", "downloads", "toy", "sources"}
 BEFORE_TORCH |= {"sections", "origins", "search", "sweeps", "catalogue", "fingerprint", "teachers", "terminal"}
 BEFORE_TORCH |= {"experiment", "doors", "run", "evaluate"}

@@ -1,14 +1,18 @@
 """The rows of a run as batches, for training, evaluation and the quiz."""
 
+import hashlib
+import json
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 
 import torch
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
+from kd_lab import shelf
 from kd_lab.batching import Key, TrainBatches, quiz_positions
-from kd_lab.encoding import Batch, Encoder, Encoding
+from kd_lab.encoding import Batch, Encoded, Encoder, Encoding
 from kd_lab.noise import Noise, vocabulary
 from kd_lab.sources import Rows
 from kd_lab.splits import Splits
@@ -42,11 +46,21 @@ class EncodedRows(Dataset[Batch]):
         classes = len(rows.label_names)
         self.labels = [self.noise.label(rows.labels[number], classes, number) for number in numbers]
 
+    def for_the_student(self) -> None:
+        """From now on only the student reads these rows."""
+        self.encoders, self.clean_for_teachers = self.encoders[:1], False
+
     @cached_property
-    def encodings(self) -> dict[str, list[Encoding]]:
-        """By tokenizer, of every row without noise."""
+    def encodings(self) -> dict[str, Encoded]:
+        """By tokenizer, of every row without noise; kept for the next run."""
         texts = [self.rows.texts[number] for number in self.numbers]
-        return {encoder.key: encoder.encode(texts) for encoder in self.encoders}
+        content = hashlib.sha256(json.dumps(texts).encode()).hexdigest()
+
+        def once(encoder: Encoder) -> Encoded:
+            key = {"tokenizer": encoder.key, "max_length": encoder.max_length, "texts": content}
+            return Encoded(**shelf.keep("encodings", key, lambda: vars(encoder.encode(texts))))
+
+        return {encoder.key: once(encoder) for encoder in self.encoders}
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -54,7 +68,7 @@ class EncodedRows(Dataset[Batch]):
     @property
     def lengths(self) -> list[int]:
         """Tokens per row, by the student's tokenizer."""
-        return [len(encoding["input_ids"]) for encoding in self.encodings[self.encoders[0].key]]
+        return self.encodings[self.encoders[0].key].lengths.tolist()
 
     def batch(self, positions: Sequence[int], epoch: int | None = None) -> Batch:
         """The rows at ``positions``; ``epoch`` decides the noise on the sentences, without it there is none."""
@@ -69,7 +83,7 @@ class EncodedRows(Dataset[Batch]):
         )
 
     def _clean(self, positions: Sequence[int], encoders: Sequence[Encoder]) -> dict[str, Encoding]:
-        return {e.key: e.pad([self.encodings[e.key][position] for position in positions]) for e in encoders}
+        return {encoder.key: encoder.pad(self.encodings[encoder.key], positions) for encoder in encoders}
 
     def _noisy(self, positions: Sequence[int], encoders: Sequence[Encoder], epoch: int) -> dict[str, Encoding]:
         numbers = [self.numbers[position] for position in positions]
@@ -99,6 +113,19 @@ class OnePass:
 
     def __iter__(self) -> Iterator[Batch]:
         return (self.part.batch(positions, self.epoch) for positions in self.batches)
+
+
+class OneAhead(DataLoader[Batch]):
+    """Makes each batch in a thread of its own, noise and tokenizer and all, while the one before is trained on."""
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        """The batches in order."""
+        batches = super().__iter__()
+        with ThreadPoolExecutor(1) as thread:
+            ahead = thread.submit(next, batches, None)
+            while (batch := ahead.result()) is not None:
+                ahead = thread.submit(next, batches, None)
+                yield batch
 
 
 class TextDataModule(LightningDataModule):
@@ -143,7 +170,7 @@ class TextDataModule(LightningDataModule):
         """Length-grouped shuffled batches, each epoch's a function of (seed, epoch)."""
         part = self.parts["train"]
         batches = TrainBatches(part.lengths, self.batch_size, self.seed, self.first_epoch)
-        return DataLoader(part, sampler=batches, batch_size=None)
+        return OneAhead(part, sampler=batches, batch_size=None)
 
     def val_dataloader(self) -> OnePass:
         """The validation split."""

@@ -2,7 +2,7 @@
 
 import random
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -56,6 +56,7 @@ class Distiller(LightningModule):
         teachers: teach, in eval mode throughout; None for a method that needs none.
         optimization: of the student; teachers take all but the learning rate from it.
         quiz: (number, size) -> quiz batch, for methods with a quiz.
+        micro_batch_size: rows that are in memory at a time; the whole batch without it. The gradient is the batch's.
         seed: of the run; every step's dropout is a function of (seed, step), whatever came before.
         prefix: of the metrics' names.
     """
@@ -69,6 +70,7 @@ class Distiller(LightningModule):
         *,
         optimization: Optimization | None = None,
         quiz: Callable[[int, int], Batch] | None = None,
+        micro_batch_size: int | None = None,
         seed: int = 0,
         prefix: str = "",
     ):
@@ -78,7 +80,7 @@ class Distiller(LightningModule):
         self.strict_loading = False
         self.student, self.teachers = student, teachers
         self.optimization, self.quiz = optimization or Optimization(), quiz
-        self.seed, self.prefix = seed, prefix
+        self.micro_batch_size, self.seed, self.prefix = micro_batch_size, seed, prefix
         if teachers is not None:
             teachers.requires_grad_(self.teachers_learn)
         classes = int(student.model.config.num_labels)
@@ -90,7 +92,7 @@ class Distiller(LightningModule):
 
     @abstractmethod
     def loss(self, batch: Batch) -> Tensor:
-        """What the student minimises on a training batch, a scalar."""
+        """What the student minimises on a training batch, a scalar: a mean over its rows."""
 
     def on_train_batch_start(self, batch: Batch, index: int) -> None:
         """Seed the step's dropout."""
@@ -98,31 +100,48 @@ class Distiller(LightningModule):
 
     def training_step(self, batch: Batch, index: int) -> None:
         """One step of the student."""
-        self.update_student(self.loss(batch))
+        with self.student.excerpt(batch):
+            self.learn(self.losses(batch))
+        self.move_student()
 
-    def update_student(self, loss: Tensor) -> None:
-        """Backward, clipping, optimizer and schedule.
+    def losses(self, batch: Batch) -> Iterator[Tensor]:
+        """What each micro-batch adds to the loss of ``batch``, which is a mean over rows."""
+        for part in batch.split(self.micro_batch_size):
+            yield self.loss(part) * (len(part) / len(batch))
+
+    def learn(self, losses: Iterable[Tensor]) -> None:
+        """The student's clipped gradient of the sum of ``losses``, one graph at a time.
 
         Raises:
-            UserError: before the update, if the loss is not a finite number.
+            UserError: if the loss or its gradient is not a finite number.
         """
-        self.refuse_unless_finite(loss)
-        optimizer = self._all(self.optimizers())[0]
-        optimizer.zero_grad()
-        self.manual_backward(loss)
-        nn.utils.clip_grad_norm_(self.student.parameters(), self.optimization.clip)
-        optimizer.step()
-        self._all(self.lr_schedulers())[0].step()
-        self.log(f"{self.prefix}train/loss", loss.detach(), prog_bar=True)
-        self.log(f"{self.prefix}train/mean_loss", loss.detach(), on_step=False, on_epoch=True)
+        parameters = list(self.student.parameters())
+        for parameter in parameters:
+            parameter.grad = None
+        total = torch.zeros((), device=self.device)
+        for loss in losses:
+            self.manual_backward(loss)
+            total += loss.detach()
+        self._clip(parameters, total)
+        self.log(f"{self.prefix}train/loss", total, prog_bar=True)
+        self.log(f"{self.prefix}train/mean_loss", total, on_step=False, on_epoch=True)
 
-    def update_teachers(self, gradients: Sequence[Tensor]) -> None:
-        """Clipping, optimizer and schedule of the teachers, along ``gradients``, one per parameter."""
+    def move_student(self) -> None:
+        """The student's optimizer and schedule, along the gradient that :meth:`learn` left."""
+        self._all(self.optimizers())[0].step()
+        self._all(self.lr_schedulers())[0].step()
+
+    def accept(self, gradients: Sequence[Tensor], loss: Tensor) -> None:
+        """``gradients`` of ``loss``, one per parameter, as the teachers', clipped."""
         assert self.teachers is not None
-        for parameter, gradient in zip(self.teachers.parameters(), gradients, strict=True):
+        parameters = list(self.teachers.parameters())
+        for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient
-        norm = nn.utils.clip_grad_norm_(self.teachers.parameters(), self.optimization.clip)
-        self.refuse_unless_finite(norm)
+        self.log(f"{self.prefix}teacher/gradient_norm", self._clip(parameters, loss))
+
+    def move_teachers(self) -> None:
+        """The teachers' optimizer and schedule, along the gradients that :meth:`accept` left."""
+        assert self.teachers is not None
         # Not Lightning's wrapper: its step would count as one of the student's in global_step.
         self._all(self.optimizers(use_pl_optimizer=False))[1].step()
         self._all(self.lr_schedulers())[1].step()
@@ -131,15 +150,19 @@ class Distiller(LightningModule):
         # Autocast would go on using its copies of the weights as they were.
         torch.clear_autocast_cache()
         self.teacher_updates += 1
-        self.log(f"{self.prefix}teacher/gradient_norm", norm)
 
-    def refuse_unless_finite(self, value: Tensor) -> None:
-        """Stop before an update that would spoil the weights."""
-        if not torch.isfinite(value.detach()).all():
+    def _clip(self, parameters: Sequence[nn.Parameter], loss: Tensor) -> Tensor:
+        """Clip the gradients and return their norm before; stop before an update that would spoil the weights."""
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        norm = nn.utils.get_total_norm(gradients)
+        if not torch.isfinite(norm + loss):
             raise UserError(
-                f"the loss became {value.item()} at step {self.global_step} of epoch {self.current_epoch}; "
-                "nothing was updated by it: try a smaller lr"
+                f"the loss became {loss.item()} at step {self.global_step} of epoch {self.current_epoch} and its "
+                f"gradient's norm {norm.item()}; nothing was updated by it: try a smaller lr"
             )
+        if norm > self.optimization.clip:  # torch's own clipping writes all gradients anew in any case
+            nn.utils.clip_grads_with_norm_(parameters, self.optimization.clip, norm)
+        return norm
 
     def configure_optimizers(self) -> tuple[list[Optimizer], list[LambdaLR]]:
         """The student's optimizer and its schedule; a method whose teachers learn appends theirs."""

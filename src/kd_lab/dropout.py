@@ -1,5 +1,6 @@
-"""Dropout whose mask costs little on a CPU, in a model's layers and inside its attention."""
+"""Dropout whose mask costs little on a CPU, in layers and inside attention, and one mask for many passes."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -87,3 +88,33 @@ def quicken(model: Any) -> None:
                 setattr(module, name, QuickDropout(child.p).train(child.training))
     if getattr(getattr(model, "config", None), "_attn_implementation", None) == "sdpa":
         model.set_attn_implementation(QUICK)
+
+
+def same_dropout(function: Callable[[Mapping[str, Tensor]], Tensor]) -> Callable[[Mapping[str, Tensor]], Tensor]:
+    """``function``, with every call after the first drawing what the first drew: one dropout mask for all."""
+    first: list[tuple[Tensor, ...]] = []
+
+    def call(parameters: Mapping[str, Tensor]) -> Tensor:
+        device = next(iter(parameters.values())).device
+        before = _random_states(device)
+        if not first:
+            first.append(before)
+            return function(parameters)
+        _set_random_states(device, first[0])
+        try:
+            return function(parameters)
+        finally:
+            _set_random_states(device, before)
+
+    return call
+
+
+def _random_states(device: torch.device) -> tuple[Tensor, ...]:
+    own = () if device.type == "cpu" else (torch.get_device_module(device).get_rng_state(),)
+    return (torch.get_rng_state(), *own)
+
+
+def _set_random_states(device: torch.device, states: tuple[Tensor, ...]) -> None:
+    torch.set_rng_state(states[0])
+    for own in states[1:]:
+        torch.get_device_module(device).set_rng_state(own)

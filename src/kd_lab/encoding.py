@@ -4,14 +4,37 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate, chain
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 Encoding = dict[str, Tensor]
-"""One text's, [L] each, or one batch's, [B, L] each: input_ids, attention_mask, token_type_ids."""
+"""One batch's: input_ids, attention_mask and token_type_ids, [B, L] each."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """N texts without padding, end to end.
+
+    Attributes:
+        tokens: [T] ids of all tokens.
+        types: [T] token types.
+        starts: [N + 1], where each text begins, and T.
+    """
+
+    tokens: Tensor
+    types: Tensor
+    starts: Tensor
+
+    @property
+    def lengths(self) -> Tensor:
+        """Tokens per text, [N]."""
+        return self.starts.diff()
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
 
 
 @dataclass
@@ -29,6 +52,22 @@ class Batch:
     labels: Tensor
     inputs: dict[str, Encoding]
     clean: dict[str, Encoding] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def split(self, size: int | None) -> "list[Batch]":
+        """Micro-batches of at most ``size`` rows, in order; the batch itself without ``size``."""
+        if size is None or size >= len(self):
+            return [self]
+        return [self._rows(slice(start, start + size)) for start in range(0, len(self), size)]
+
+    def _rows(self, some: slice) -> "Batch":
+        inputs, clean = (
+            {key: {name: tensor[some] for name, tensor in encoding.items()} for key, encoding in seen.items()}
+            for seen in (self.inputs, self.clean)
+        )
+        return Batch(self.rows[some], self.labels[some], inputs, clean)
 
     def for_teachers(self) -> "Batch":
         """The batch as the teachers see it."""
@@ -51,20 +90,35 @@ class Encoder:
         self.max_length = min(max_length, tokenizer.model_max_length)
         self.key = _key(tokenizer)
 
-    def encode(self, texts: Sequence[str]) -> list[Encoding]:
-        """One unpadded encoding per text."""
-        if not texts:
-            return []
-        table = self.tokenizer(list(texts), truncation=True, max_length=self.max_length, return_token_type_ids=True)
-        return [{name: torch.tensor(table[name][i]) for name in table} for i in range(len(texts))]
+    def encode(self, texts: Sequence[str]) -> Encoded:
+        """Texts without padding."""
+        options = {"return_attention_mask": False, "return_token_type_ids": True}
+        table = self.tokenizer(list(texts), truncation=True, max_length=self.max_length, **options) if texts else {}
+        ids, types = table.get("input_ids", []), table.get("token_type_ids", [])
+        return Encoded(
+            torch.tensor(list(chain.from_iterable(ids)), dtype=torch.int32),
+            torch.tensor(list(chain.from_iterable(types)), dtype=torch.uint8),
+            torch.tensor([0, *accumulate(map(len, ids))]),
+        )
 
-    def pad(self, encodings: Sequence[Encoding]) -> Encoding:
-        """A batch, padded to its longest row."""
-        fill = {"input_ids": self.tokenizer.pad_token_id, "token_type_ids": self.tokenizer.pad_token_type_id}
-        side = self.tokenizer.padding_side
+    def pad(self, encoded: Encoded, positions: Sequence[int] | None = None) -> Encoding:
+        """A batch of the texts at ``positions``, or of all, padded to its longest."""
+        chosen = torch.arange(len(encoded)) if positions is None else torch.tensor(positions)
+        starts, lengths = encoded.starts[chosen, None], encoded.lengths[chosen, None]
+        columns = torch.arange(self.width(int(lengths.max())))[None]
+        if self.tokenizer.padding_side == "left":
+            columns = columns - (columns.shape[1] - lengths)
+        there = (columns >= 0) & (columns < lengths)
+        places = (starts + columns).where(there, 0)
         return {
-            name: pad_sequence([row[name] for row in encodings], True, fill.get(name, 0), side) for name in encodings[0]
+            "input_ids": encoded.tokens[places].long().where(there, self.tokenizer.pad_token_id),
+            "token_type_ids": encoded.types[places].long().where(there, self.tokenizer.pad_token_type_id),
+            "attention_mask": there.long(),
         }
+
+    def width(self, longest: int) -> int:
+        """The width of a batch whose longest text has ``longest`` tokens."""
+        return longest
 
 
 def _key(tokenizer: Any) -> str:

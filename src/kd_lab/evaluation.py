@@ -90,7 +90,7 @@ def under_noise(checkpoint: Checkpoint, settings: Settings, rows: Rows, numbers:
     """
     model = _finished(checkpoint, settings, rows)
     return [
-        NoisyScores(noise=name, p=p, **dict(score(*_answers(model, settings, rows, numbers, Noise(name, p)))))
+        NoisyScores(noise=name, p=p, **dict(score(*answers(model, settings, rows, numbers, Noise(name, p)))))
         for name, p in HARDER
     ]
 
@@ -107,7 +107,7 @@ def logits(checkpoint: Checkpoint, settings: Settings, rows: Rows, numbers: Sequ
     noise = settings.noise
     words = vocabulary(rows.texts[number] for number in numbers) if noise.name == "vocabulary" else ()
     model = _finished(checkpoint, settings, rows)
-    return _answers(model, settings, rows, numbers, Noise(noise.name, noise.p, settings.seed, words))
+    return answers(model, settings, rows, numbers, Noise(noise.name, noise.p, settings.seed, words))
 
 
 def _finished(checkpoint: Checkpoint, settings: Settings, rows: Rows) -> Classifier:
@@ -116,9 +116,10 @@ def _finished(checkpoint: Checkpoint, settings: Settings, rows: Rows) -> Classif
     return models.load(checkpoint, rows.label_names, settings.data.max_length, trained=True)
 
 
-def _answers(
-    model: Classifier, settings: Settings, rows: Rows, numbers: Sequence[int], noise: Noise
+def answers(
+    model: Classifier, settings: Settings, rows: Rows, numbers: Sequence[int], noise: Noise | None = None
 ) -> tuple[Tensor, Tensor]:
+    """The logits [N, C] of ``model`` on the N rows ``numbers`` under ``noise``, and their labels [N]."""
     part = EncodedRows(rows, numbers, [model.encoder], noise=noise)
     trainer = machine.trainer(settings, "evaluation", logger=False)
     with precision.of(settings.precision), progress.interruptible(trainer):

@@ -13,10 +13,10 @@ from kd_lab.settings import Method, Settings
 from kd_lab.sources import Rows
 from kd_lab.splits import Splits
 
-SCHEMA = 2
+SCHEMA = 3
 """Raised whenever the same settings would give other results, or result.json another form."""
 
-OF_EVERY_RUN = ("seed", "max_epochs", "patience", "batch_size", "lr", "weight_decay", "precision")
+OF_EVERY_RUN = ("seed", "max_epochs", "patience", "batch_size", "micro_batch_size", "lr", "weight_decay", "precision")
 BY_CONTENT = ("student", "teacher", "models", "data")
 """Settings that enter as what they lead to: files' content, the splits' rows, a teacher's own fingerprint."""
 OF_DISTILLATION = ("warmup_epochs",)

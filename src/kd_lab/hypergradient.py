@@ -16,17 +16,32 @@ MetaDistil: Zhou, Xu and McAuley, *BERT Learns to Teach* (ACL 2022, arXiv 2106.0
 DARTS (Liu, Simonyan and Yang, ICLR 2019, arXiv 1806.09055, equation 8), taken in the logits.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
-Parameters = Mapping[str, Tensor]
+from kd_lab.tangent import Logits, Parameters, difference_tangent, differentiable_attention, exact_tangent
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some rows of the training batch: all B of them, or a micro-batch.
+
+    Attributes:
+        student_logits: θ -> z_S [B, C]; every call must draw the same dropout mask.
+        teacher_logits: one function per teacher, -> [B, C] each, differentiable in that teacher's φ; z_T is their mean.
+        distillation_loss: (z_S, z_T) -> scalar, what these rows add to L_kd.
+    """
+
+    student_logits: Logits
+    teacher_logits: tuple[Callable[[], Tensor], ...]
+    distillation_loss: Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -35,21 +50,23 @@ class Lesson:
 
     Attributes:
         student: θ, the student's parameters by name.
-        teachers: φ, all parameters of all teachers.
-        student_logits: θ -> z_S [B, C] on the training batch; every call must draw the same dropout mask.
-        teacher_logits: -> z_T [B, C] on the training batch, the mean over the teachers, differentiable in φ.
-        distillation_loss: (z_S, z_T) -> scalar L_kd.
-        quiz_loss: θ' -> scalar L_quiz.
+        teachers: φ, the parameters of each teacher.
+        parts: of the training batch. The graphs of a single one are kept and serve again; of several, every pass makes
+            its own, one teacher's at a time.
+        quiz_losses: θ' -> scalar each; L_quiz is their sum.
         inner_lr: μ, the size of the assumed step.
     """
 
     student: Parameters
-    teachers: tuple[Tensor, ...]
-    student_logits: Callable[[Parameters], Tensor]
-    teacher_logits: Callable[[], Tensor]
-    distillation_loss: Callable[[Tensor, Tensor], Tensor]
-    quiz_loss: Callable[[Parameters], Tensor]
+    teachers: tuple[tuple[Tensor, ...], ...]
+    parts: tuple[Part, ...]
+    quiz_losses: tuple[Callable[[Parameters], Tensor], ...]
     inner_lr: float
+
+    @property
+    def whole(self) -> bool:
+        """Whether the batch is in one part."""
+        return len(self.parts) == 1
 
 
 class Feedback(NamedTuple):
@@ -58,12 +75,12 @@ class Feedback(NamedTuple):
     Attributes:
         gradients: ∇φ of the quiz loss, one tensor per tensor of ``Lesson.teachers``.
         quiz_loss: scalar, the assumed student's loss on the quiz.
-        student_logits: z_S [B, C] with its graph intact, for the student's real step.
+        student_logits: z_S [B, C] with its graph intact, for the student's real step; None for several parts.
     """
 
     gradients: tuple[Tensor, ...]
     quiz_loss: Tensor
-    student_logits: Tensor
+    student_logits: Tensor | None
 
 
 Hypergradient = Callable[[Lesson], Feedback]
@@ -71,9 +88,7 @@ Hypergradient = Callable[[Lesson], Feedback]
 
 def forward_mode(lesson: Lesson) -> Feedback:
     """The hypergradient with the exact tangent ż, by forward-mode differentiation."""
-    with differentiable_attention():
-        student_logits = lesson.student_logits(lesson.student)
-    return _from_tangent(lesson, student_logits, lambda v: exact_tangent(lesson.student_logits, lesson.student, v))
+    return _from_tangent(lesson, exact_tangent, differentiable_attention)
 
 
 def finite_difference(lesson: Lesson, epsilon: float = 1e-3) -> Feedback:
@@ -81,21 +96,24 @@ def finite_difference(lesson: Lesson, epsilon: float = 1e-3) -> Feedback:
 
     Works with every attention kernel. ``epsilon`` is the length of the displacement in θ.
     """
-    student_logits = lesson.student_logits(lesson.student)
-    return _from_tangent(
-        lesson, student_logits, lambda v: difference_tangent(lesson.student_logits, lesson.student, v, epsilon)
-    )
+    return _from_tangent(lesson, partial(difference_tangent, epsilon=epsilon))
 
 
 def unrolled(lesson: Lesson) -> Feedback:
-    """The hypergradient by differentiating through the assumed step, second-order graph and all: the yardstick."""
+    """The hypergradient by differentiating through the assumed step, second-order graph and all: the yardstick.
+
+    The graphs of all parts stay: micro-batches save no memory here.
+    """
+    theta, phi = tuple(lesson.student.values()), tuple(chain(*lesson.teachers))
     with differentiable_attention():
-        student_logits = lesson.student_logits(lesson.student)
-    loss = lesson.distillation_loss(student_logits, lesson.teacher_logits())
-    gradients = _gradients(loss, tuple(lesson.student.values()), create_graph=True)
+        student_logits = [part.student_logits(lesson.student) for part in lesson.parts]
+    taught = [torch.stack([logits() for logits in part.teacher_logits]).mean(dim=0) for part in lesson.parts]
+    losses = [part.distillation_loss(*both) for part, *both in zip(lesson.parts, student_logits, taught, strict=True)]
+    gradients = _gradients(torch.stack(losses).sum(), theta, create_graph=True)
     assumed = _assumed(lesson, gradients)
-    quiz_loss = lesson.quiz_loss(assumed)
-    return Feedback(_gradients(quiz_loss, lesson.teachers, retain_graph=True), quiz_loss.detach(), student_logits)
+    quiz_loss = torch.stack([loss(assumed) for loss in lesson.quiz_losses]).sum()
+    feedback = _gradients(quiz_loss, phi, retain_graph=True)
+    return Feedback(feedback, quiz_loss.detach(), student_logits[0] if lesson.whole else None)
 
 
 HYPERGRADIENTS: dict[str, Hypergradient] = {
@@ -105,44 +123,60 @@ HYPERGRADIENTS: dict[str, Hypergradient] = {
 }
 
 
-def exact_tangent(function: Callable[[Parameters], Tensor], parameters: Parameters, direction: Parameters) -> Tensor:
-    """The derivative of ``function`` at ``parameters`` along ``direction``, as a constant.
-
-    It must stay a constant: the backward of a forward-mode derivative through LayerNorm is silently wrong in torch.
-    """
-    with torch.no_grad(), forward_ad.dual_level(), differentiable_attention():
-        duals = {
-            name: forward_ad.make_dual(value.detach(), direction[name])  # type: ignore[no-untyped-call]
-            for name, value in parameters.items()
-        }
-        tangent: Tensor = forward_ad.unpack_dual(function(duals)).tangent  # type: ignore[no-untyped-call]
-    return tangent.detach()
-
-
-def difference_tangent(
-    function: Callable[[Parameters], Tensor], parameters: Parameters, direction: Parameters, epsilon: float
-) -> Tensor:
-    """The derivative of ``function`` along ``direction`` by a central difference of displacement ``epsilon``."""
-    norm = torch.nn.utils.get_total_norm(list(direction.values()))
-    step = epsilon / norm if norm > 0 else norm  # a student without a slope has no tangent
-    with torch.no_grad(), full_precision():
-        ahead = function({name: value + step * direction[name] for name, value in parameters.items()})
-        behind = function({name: value - step * direction[name] for name, value in parameters.items()})
-    return (ahead - behind) * (norm / (2 * epsilon))
-
-
-def _from_tangent(lesson: Lesson, student_logits: Tensor, tangent_along: Callable[[Parameters], Tensor]) -> Feedback:
-    teacher_logits = lesson.teacher_logits()
-    loss = lesson.distillation_loss(student_logits, teacher_logits.detach())
-    gradients = _gradients(loss, tuple(lesson.student.values()), retain_graph=True)
+def _from_tangent(
+    lesson: Lesson,
+    tangent_along: Callable[[Logits, Parameters, Parameters], Tensor],
+    attention: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> Feedback:
+    gradients, forwards = _forwards(lesson, attention)
     with torch.no_grad():
         assumed = _assumed(lesson, gradients)
-    for theta in assumed.values():
-        theta.requires_grad_()
-    quiz_loss = lesson.quiz_loss(assumed)
-    v = dict(zip(assumed, _gradients(quiz_loss, tuple(assumed.values())), strict=True))
-    cotangent = _cotangent(lesson, student_logits, teacher_logits, tangent_along(v))
-    return Feedback(_gradients(teacher_logits, lesson.teachers, cotangent), quiz_loss.detach(), student_logits)
+    quiz_loss, v = _quiz(lesson, assumed)
+    feedback: tuple[Tensor, ...] | None = None
+    for part, (student_logits, members) in zip(lesson.parts, forwards, strict=True):
+        tangent = tangent_along(part.student_logits, lesson.student, v)
+        taught = torch.stack([logits.detach() for logits in members]).mean(dim=0)
+        cotangent = _cotangent(lesson, part, student_logits, taught, tangent) / len(members)
+        told: list[Tensor] = []
+        for phi, kept, again in zip(lesson.teachers, members, part.teacher_logits, strict=True):
+            told += _gradients(kept if lesson.whole else again(), phi, cotangent)
+        feedback = _plus(feedback, tuple(told))
+    assert feedback is not None
+    return Feedback(feedback, quiz_loss, forwards[0][0] if lesson.whole else None)
+
+
+def _forwards(
+    lesson: Lesson, attention: Callable[[], AbstractContextManager[None]]
+) -> tuple[tuple[Tensor, ...], list[tuple[Tensor, list[Tensor]]]]:
+    """∇θ L_kd, and of each part the logits of student and teachers; those of a whole batch with their graphs."""
+    gradients: tuple[Tensor, ...] | None = None
+    forwards = []
+    for part in lesson.parts:
+        with attention():  # the tangent's: another kernel would drop other weights
+            student_logits = part.student_logits(lesson.student)
+        with torch.set_grad_enabled(lesson.whole):
+            members = [logits() for logits in part.teacher_logits]
+        loss = part.distillation_loss(student_logits, torch.stack([m.detach() for m in members]).mean(dim=0))
+        gradients = _plus(gradients, _gradients(loss, tuple(lesson.student.values()), retain_graph=lesson.whole))
+        forwards.append((student_logits if lesson.whole else student_logits.detach(), members))
+    assert gradients is not None
+    return gradients, forwards
+
+
+def _quiz(lesson: Lesson, assumed: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    """L_quiz of the assumed student, and v, its gradient there."""
+    losses, gradients = [], None
+    theta = tuple(value.requires_grad_() for value in assumed.values())
+    for part in lesson.quiz_losses:
+        loss = part(assumed)
+        gradients = _plus(gradients, _gradients(loss, theta))
+        losses.append(loss.detach())
+    assert gradients is not None
+    return torch.stack(losses).sum(), dict(zip(assumed, gradients, strict=True))
+
+
+def _plus(total: tuple[Tensor, ...] | None, more: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return more if total is None else tuple(a + b for a, b in zip(total, more, strict=True))
 
 
 def _assumed(lesson: Lesson, gradients: tuple[Tensor, ...]) -> dict[str, Tensor]:
@@ -151,12 +185,12 @@ def _assumed(lesson: Lesson, gradients: tuple[Tensor, ...]) -> dict[str, Tensor]
     return {name: torch.add(theta, gradient, alpha=-lesson.inner_lr) for (name, theta), gradient in pairs}
 
 
-def _cotangent(lesson: Lesson, student_logits: Tensor, teacher_logits: Tensor, tangent: Tensor) -> Tensor:
+def _cotangent(lesson: Lesson, part: Part, student_logits: Tensor, teacher_logits: Tensor, tangent: Tensor) -> Tensor:
     """−μ ∂/∂z_T ⟨∂L_kd/∂z_S, ż⟩, [B, C]: all the teachers ever need to know of student and quiz."""
     z_s = student_logits.detach().requires_grad_()
     z_t = teacher_logits.detach().requires_grad_()
     with torch.enable_grad():
-        (slope,) = torch.autograd.grad(lesson.distillation_loss(z_s, z_t), z_s, create_graph=True)
+        (slope,) = torch.autograd.grad(part.distillation_loss(z_s, z_t), z_s, create_graph=True)
         along = (slope * tangent).sum()
         (cotangent,) = torch.autograd.grad(along, z_t)
     return -lesson.inner_lr * cotangent
@@ -179,52 +213,3 @@ def _gradients(
         retain_graph=retain_graph or create_graph,
         materialize_grads=True,
     )
-
-
-def same_dropout(function: Callable[[Parameters], Tensor]) -> Callable[[Parameters], Tensor]:
-    """``function``, with every call after the first drawing what the first drew: one dropout mask for all."""
-    first: list[tuple[Tensor, ...]] = []
-
-    def call(parameters: Parameters) -> Tensor:
-        device = next(iter(parameters.values())).device
-        before = _random_states(device)
-        if not first:
-            first.append(before)
-            return function(parameters)
-        _set_random_states(device, first[0])
-        try:
-            return function(parameters)
-        finally:
-            _set_random_states(device, before)
-
-    return call
-
-
-def _random_states(device: torch.device) -> tuple[Tensor, ...]:
-    own = () if device.type == "cpu" else (torch.get_device_module(device).get_rng_state(),)
-    return (torch.get_rng_state(), *own)
-
-
-def _set_random_states(device: torch.device, states: tuple[Tensor, ...]) -> None:
-    torch.set_rng_state(states[0])
-    for own in states[1:]:
-        torch.get_device_module(device).set_rng_state(own)
-
-
-@contextmanager
-def differentiable_attention() -> Iterator[None]:
-    """The one scaled-dot-product kernel that has a second derivative and a forward mode."""
-    with sdpa_kernel(SDPBackend.MATH):
-        yield
-
-
-@contextmanager
-def full_precision() -> Iterator[None]:
-    """float32 matmuls without autocast: a reduced precision drowns a difference quotient."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
-            yield
-    finally:
-        torch.set_float32_matmul_precision(before)

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
+from kd_lab import excerpt
 from kd_lab.catalogue import Checkpoint
 from kd_lab.dropout import quicken
 from kd_lab.encoding import Batch, Encoder
@@ -38,6 +40,14 @@ class Classifier(nn.Module):
         logits: Tensor = self.model(**{name: tensor for name, tensor in encoding.items() if name in self.takes}).logits
         return logits
 
+    @contextmanager
+    def excerpt(self, *batches: Batch) -> Iterator[None]:
+        """Within, the model knows only the tokens of ``batches``: see :mod:`kd_lab.excerpt`."""
+        matrix = self.model.get_input_embeddings()
+        ids = [batch.inputs[self.encoder.key]["input_ids"] for batch in batches]
+        with matrix.only(ids) if isinstance(matrix, excerpt.Embedding) else nullcontext():
+            yield
+
     def count_parameters(self) -> int:
         """All weights and biases, embeddings and head included."""
         return sum(parameter.numel() for parameter in self.parameters())
@@ -55,12 +65,35 @@ class TeacherEnsemble(nn.Module):
         members: any number, each with its own tokenizer.
     """
 
+    places: Tensor | None
+    remembered: Tensor | None
+
     def __init__(self, members: Sequence[Classifier]):
         super().__init__()
         self.members = nn.ModuleList(members)
+        self.register_buffer("places", None, persistent=False)
+        self.register_buffer("remembered", None, persistent=False)
+
+    def remember(self, rows: Sequence[int], logits: Tensor) -> None:
+        """Answer the N ``rows`` with ``logits``, [K, N, C], from now on, instead of working them out."""
+        self.places = torch.full((max(rows) + 1,), -1)
+        self.places[list(rows)] = torch.arange(len(rows))
+        self.remembered = logits
+
+    @contextmanager
+    def excerpt(self, batch: Batch) -> Iterator[None]:
+        """Within, each member knows only the tokens it sees of ``batch``."""
+        with ExitStack() as stack:
+            for member in self:
+                stack.enter_context(member.excerpt(batch.for_teachers()))
+            yield
 
     def member_logits(self, batch: Batch) -> Tensor:
         """The logits of each of the K members, [K, B, C]."""
+        if self.places is not None and self.remembered is not None and int(batch.rows.max()) < len(self.places):
+            places = self.places[batch.rows]
+            if (places >= 0).all():
+                return self.remembered[:, places]
         seen = batch.for_teachers()
         return torch.stack([member(seen) for member in self])
 
@@ -111,6 +144,7 @@ def load(checkpoint: Checkpoint, label_names: Sequence[str], max_length: int, *,
             f"{checkpoint.name}: {checkpoint.folder} lacks the weights {', '.join(unexpected[:3])} of its model"
         )
     quicken(model)
+    excerpt.enable(model)
     return Classifier(checkpoint.name, model.train(), Encoder(tokenizer, min(max_length, _positions(config))))
 
 

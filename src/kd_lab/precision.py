@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from kd_lab.hypergradient import differentiable_attention
+from kd_lab.tangent import differentiable_attention
 
 LIGHTNING: dict[str, Any] = {"float32": "32-true", "bf16-matmul": "32-true", "bf16-mixed": "bf16-mixed"}
 """What each is called by lightning.Trainer."""

@@ -104,6 +104,7 @@ class Settings(Section):
     warmup_epochs: Whole
     patience: Count | None
     batch_size: Count
+    micro_batch_size: Count | None
     lr: Positive
     weight_decay: NotNegative
     precision: Precision

@@ -5,7 +5,6 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,7 +14,7 @@ from lightning.pytorch.loggers import Logger
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from kd_lab import evaluation, findings, machine, models, precision, progress, quiet, tracking
+from kd_lab import evaluation, findings, machine, methods, models, precision, progress, quiet, remembered, tracking
 from kd_lab.catalogue import Checkpoint
 from kd_lab.data import TextDataModule
 from kd_lab.distiller import Distiller, Optimization
@@ -107,8 +106,14 @@ class Training:
             p=run.settings.noise.p,
             clean_for_teachers=run.settings.noise.teacher_sees == "clean",
         )
-        self.optimization = Optimization(run.settings.lr, run.settings.weight_decay)
-        self.method = self._method()
+        self.machinery: Any = {
+            "optimization": Optimization(run.settings.lr, run.settings.weight_decay),
+            "micro_batch_size": run.settings.micro_batch_size,
+            "seed": run.settings.seed,
+        }
+        self.method = methods.build(
+            run.settings.method, self.student, self.teachers, quiz=self.data.quiz_batch, **self.machinery
+        )
 
     def examine_teachers(self) -> None:
         """See what the teachers know before anything is written.
@@ -117,12 +122,14 @@ class Training:
             UserError: for one that knows nothing.
         """
         if self.teachers is not None:
-            self.before = self._ask(["teachers"])
+            self.before = remembered.before(self.teachers, self.checkpoints, self.settings, self.data)
             self._refuse_ignorant_teachers()
 
     def carry_out(self, loggers: list[Logger], *, asked_for: bool = True) -> Result:
         """Warm up, fit, evaluate and save; result.json comes last."""
         if self.teachers is not None:
+            if not self.method.teachers_learn:
+                remembered.teach(self.teachers, self.checkpoints, self.settings, self.data)
             self._warm_up(loggers)
         trainer, best = self._fit(loggers)
         # Teachers that do not move are not asked again.
@@ -160,19 +167,6 @@ class Training:
         for teacher in self.checkpoints:
             yield models.load(teacher, self.run.rows.label_names, self.settings.data.max_length, trained=True)
 
-    def _method(self) -> Distiller:
-        target = self.settings.method.target
-        path, _, name = target.rpartition(".")
-        machinery: Any = {"optimization": self.optimization, "quiz": self.data.quiz_batch, "seed": self.settings.seed}
-        try:
-            kind = getattr(import_module(path), name)
-            method: Distiller = kind(self.student, self.teachers, **self.settings.method.arguments(), **machinery)
-        except (ImportError, AttributeError, TypeError, ValueError) as error:
-            raise UserError(
-                f"method._target_={target}: there is no class that takes these settings ({error})"
-            ) from error
-        return method
-
     def _refuse_ignorant_teachers(self) -> None:
         majority = evaluation.majority(self.before["validation"].labels)
         for member, teacher in enumerate(self.checkpoints):
@@ -190,7 +184,7 @@ class Training:
         if epochs:
             # Numbered −epochs … −1: the distillation's batches and noise stay what they are without a warm-up.
             self.data.first_epoch = -epochs
-            warm_up = Finetune(self.student, optimization=self.optimization, seed=self.settings.seed, prefix="warmup/")
+            warm_up = Finetune(self.student, prefix="warmup/", **self.machinery)
             self._run(machine.trainer(self.settings, "warm-up", epochs=epochs, logger=loggers), warm_up)
             self.data.first_epoch = 0
 

@@ -5,13 +5,15 @@ The teachers are trained too, on how well the student does on a quiz after learn
 1. a training batch comes;                                                        ``training_step``
 2. the student is copied (as new tensors: the student itself is never touched);   ``hypergradient``
 3. the copy takes an assumed step of distillation;                                ``hypergradient``
-4. quiz batches are drawn;                                                        ``_quiz_loss``
+4. quiz batches are drawn;                                                        ``next_quiz``
 5. the copy answers them: the quiz loss;                                          ``hypergradient``
-6. the teachers step along its gradient;                                          ``update_teachers``
+6. the teachers step along its gradient;                                          ``move_teachers``
 7. the copy is dropped;
-8. the student learns for real, from the teachers as they are now.                ``update_student``
+8. the student learns for real, from the teachers as they are now.                ``move_student``
 """
 
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,10 +24,12 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from kd_lab.distiller import Distiller
+from kd_lab.dropout import same_dropout
 from kd_lab.encoding import Batch
-from kd_lab.hypergradient import HYPERGRADIENTS, Lesson, Parameters, same_dropout
+from kd_lab.hypergradient import HYPERGRADIENTS, Feedback, Lesson, Part
 from kd_lab.losses import DistillationLoss
 from kd_lab.models import Classifier, TeacherEnsemble
+from kd_lab.tangent import Parameters
 
 
 class MetaDistil(Distiller):
@@ -81,28 +85,38 @@ class MetaDistil(Distiller):
         if self.global_step % self.teacher_every:
             super().training_step(batch, index)
             return
-        feedback = self.hypergradient(self.lesson(batch))
-        self.update_teachers(feedback.gradients)
+        quiz = self.next_quiz()
+        with self.student.excerpt(batch, *quiz):
+            with self.teachers.excerpt(batch):
+                lesson = self.lesson(batch, quiz)
+                feedback = self.hypergradient(lesson)
+                self.accept(feedback.gradients, feedback.quiz_loss)
+            self.move_teachers()
+            self.learn(self._real(batch, lesson, feedback))
+        self.move_student()
         self.log("quiz/loss", feedback.quiz_loss)
-        self.update_student(self._loss(feedback.student_logits, batch))
 
     def loss(self, batch: Batch) -> Tensor:
         """L_kd, a scalar."""
-        return self._loss(self.student(batch), batch)
+        with torch.no_grad():
+            taught = self.teachers(batch)
+        return self.distillation_loss(self.student(batch), taught, batch.labels)
 
-    def lesson(self, batch: Batch) -> Lesson:
-        """The meta-step on ``batch`` and the next quiz batches, as functions of plain tensors."""
-        update = self.global_step // self.teacher_every
+    def next_quiz(self) -> list[Batch]:
+        """The quiz batches of this teacher update."""
         assert self.quiz is not None
+        update = self.global_step // self.teacher_every
         quiz = [self.quiz(update * self.quiz_batches + i, self.quiz_batch_size) for i in range(self.quiz_batches)]
-        quiz = [self.transfer_batch_to_device(part, self.device, 0) for part in quiz]
+        return [self.transfer_batch_to_device(part, self.device, 0) for part in quiz]
+
+    def lesson(self, batch: Batch, quiz: Sequence[Batch]) -> Lesson:
+        """The meta-step on ``batch`` and ``quiz`` as functions of plain tensors, in micro-batches."""
+        shares = [(part, 1 / len(whole) / len(quiz)) for whole in quiz for part in whole.split(self.micro_batch_size)]
         return Lesson(
             student=dict(self.student.named_parameters()),
-            teachers=tuple(self.teachers.parameters()),
-            student_logits=same_dropout(lambda theta: functional_call(self.student, dict(theta), (batch,))),
-            teacher_logits=lambda: self.teachers(batch),
-            distillation_loss=lambda student, teacher: self.distillation_loss(student, teacher, batch.labels),
-            quiz_loss=lambda theta: self._quiz_loss(theta, quiz),
+            teachers=tuple(tuple(member.parameters()) for member in self.teachers),
+            parts=tuple(self._part(part, len(part) / len(batch)) for part in batch.split(self.micro_batch_size)),
+            quiz_losses=tuple(partial(self._quiz_loss, part=part, row=row) for part, row in shares),
             inner_lr=self.inner_lr,
         )
 
@@ -113,14 +127,26 @@ class MetaDistil(Distiller):
         updates = -(-int(self.trainer.estimated_stepping_batches) // self.teacher_every)
         return [*optimizers, teacher], [*schedules, self.optimization.schedule(teacher, updates)]
 
-    def _loss(self, student_logits: Tensor, batch: Batch) -> Tensor:
-        with torch.no_grad():
-            teacher_logits = self.teachers(batch)
-        return self.distillation_loss(student_logits, teacher_logits, batch.labels)
+    def _part(self, part: Batch, share: float) -> Part:
+        return Part(
+            student_logits=same_dropout(lambda theta: functional_call(self.student, dict(theta), (part,))),
+            teacher_logits=tuple(partial(member, part.for_teachers()) for member in self.teachers),
+            distillation_loss=lambda student, teacher: share * self.distillation_loss(student, teacher, part.labels),
+        )
 
-    def _quiz_loss(self, theta: Parameters, quiz: list[Batch]) -> Tensor:
+    def _real(self, batch: Batch, lesson: Lesson, feedback: Feedback) -> Iterator[Tensor]:
+        """L_kd once more, with the teachers as they are now and the dropout of the assumed step, part by part."""
+        for part, functions in zip(batch.split(self.micro_batch_size), lesson.parts, strict=True):
+            logits = feedback.student_logits
+            if logits is None:
+                logits = functions.student_logits(lesson.student)
+            with torch.no_grad():
+                taught = self.teachers(part)
+            yield functions.distillation_loss(logits, taught)
+
+    def _quiz_loss(self, theta: Parameters, part: Batch, row: float) -> Tensor:
         # The student sits the quiz in eval mode, as in the published code.
         self.student.eval()
-        losses = [cross_entropy(functional_call(self.student, dict(theta), (part,)), part.labels) for part in quiz]
+        loss = cross_entropy(functional_call(self.student, dict(theta), (part,)), part.labels, reduction="sum") * row
         self.student.train()
-        return torch.stack(losses).mean()
+        return loss

@@ -1,0 +1,55 @@
+"""The tangent of a model's logits: their derivative along a direction in its parameters, [B, C], as a constant."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+Parameters = Mapping[str, Tensor]
+Logits = Callable[[Parameters], Tensor]
+
+
+def exact_tangent(function: Logits, parameters: Parameters, direction: Parameters) -> Tensor:
+    """The derivative of ``function`` at ``parameters`` along ``direction``, as a constant.
+
+    It must stay a constant: the backward of a forward-mode derivative through LayerNorm is silently wrong in torch.
+    """
+    with torch.no_grad(), forward_ad.dual_level(), differentiable_attention():
+        duals = {
+            name: forward_ad.make_dual(value.detach(), direction[name])  # type: ignore[no-untyped-call]
+            for name, value in parameters.items()
+        }
+        tangent: Tensor = forward_ad.unpack_dual(function(duals)).tangent  # type: ignore[no-untyped-call]
+    return tangent.detach()
+
+
+def difference_tangent(function: Logits, parameters: Parameters, direction: Parameters, epsilon: float) -> Tensor:
+    """The derivative of ``function`` along ``direction`` by a central difference of displacement ``epsilon``."""
+    norm = torch.nn.utils.get_total_norm(list(direction.values()))
+    step = epsilon / norm if norm > 0 else norm  # a student without a slope has no tangent
+    with torch.no_grad(), full_precision():
+        ahead = function({name: value + step * direction[name] for name, value in parameters.items()})
+        behind = function({name: value - step * direction[name] for name, value in parameters.items()})
+    return (ahead - behind) * (norm / (2 * epsilon))
+
+
+@contextmanager
+def differentiable_attention() -> Iterator[None]:
+    """The one scaled-dot-product kernel that has a second derivative and a forward mode."""
+    with sdpa_kernel(SDPBackend.MATH):
+        yield
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """float32 matmuls without autocast: a reduced precision drowns a difference quotient."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)
