@@ -143,7 +143,7 @@ def test_between_teacher_updates_the_student_learns_from_teachers_that_stand_sti
 
 def test_unknown_ways_and_a_missing_quiz_are_refused(classifier: Callable[..., Classifier]) -> None:
     student, teachers = classifier("distilbert"), TeacherEnsemble([classifier("bert")])
-    with pytest.raises(ValueError, match="hypergradient=magic: choose one of forward_mode"):
+    with pytest.raises(ValueError, match="hypergradient=magic: choose one of reverse_mode"):
         MetaDistil(student, teachers, hypergradient="magic", quiz=lambda number, size: None)
     with pytest.raises(ValueError, match="needs a quiz"):
         MetaDistil(student, teachers)

@@ -31,13 +31,26 @@ FLOORS = [
     {"training"},
     {"experiment"},
     {"doors"},
-    {"run", "evaluate"},
+    {"bench.variants", "bench.table", "bench.published", "bench.picture"},
+    {"bench.passes", "bench.yardsticks"},
+    {"bench.measurement"},
+    {"bench.processes"},
+    {"run", "evaluate", "bench.__main__"},
 ]
 """From the ground up: a room imports only from lower floors, and from its own below the methods."""
 MATHEMATICS = {"noise", "losses", "hypergradient", "tangent", "excerpt", "batching", "splits"}
 BEFORE_TORCH = {"errors", "memory", "quiet", "noise", "splits", "settings", "results", "downloads", "toy", "sources"}
 BEFORE_TORCH |= {"sections", "origins", "search", "sweeps", "catalogue", "fingerprint", "teachers", "terminal"}
-BEFORE_TORCH |= {"experiment", "doors", "run", "evaluate"}
+BEFORE_TORCH |= {
+    "experiment",
+    "doors",
+    "run",
+    "evaluate",
+    "bench.__main__",
+    "bench.variants",
+    "bench.table",
+    "bench.processes",
+}
 
 
 def rooms() -> dict[str, Path]:

@@ -57,7 +57,7 @@ def test_on_real_weights_in_float32_the_ways_agree_with_the_yardstick(way: str) 
 
     def gradient(name: str) -> torch.Tensor:
         torch.manual_seed(1)
-        parts = hypergradient.HYPERGRADIENTS[name](method.lesson(batch, method.next_quiz())).gradients
+        parts = hypergradient.HYPERGRADIENTS[name](method.lesson(batch, method.quiz_of(0))).gradients
         return torch.cat([part.flatten() for part in parts]).double()
 
     yardstick = gradient("unrolled")

@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 from torch.utils.data import Sampler
 
 BATCHES_PER_BUCKET = 50
-QUIZ_BATCHES_PER_BUCKET = 2  # a quiz is small: larger buckets would make the same batches in every pass
+BUCKETS_PER_QUIZ, FEWEST_BATCHES = 10, 2  # a quiz is small: larger buckets would make the same batches in every pass
+ROWS_TOGETHER, COLUMNS_TOGETHER = 8, 4
+"""What the shapes of parts are multiples of: a matrix product of a new shape costs milliseconds the first time."""
 
 Key = tuple[int, int]
 """(epoch, position in the split): with the seed, all that decides what a row looks like."""
@@ -59,6 +61,25 @@ class TrainBatches(Sampler[list[Key]]):
             yield [(self.epoch, position) for position in batch]
 
 
+def of_like_length(lengths: Sequence[int], start: int) -> list[list[int]]:
+    """Positions 0 … len(lengths) − 1 once each, in groups of like length: the grouping that costs least.
+
+    A group costs its rows times its longest length, and ``start`` tokens for being one more group. All groups but one
+    have a multiple of ``ROWS_TOGETHER`` rows.
+    """
+    order = sorted(range(len(lengths)), key=lengths.__getitem__)
+    ends = [*range(len(order), 0, -ROWS_TOGETHER), 0][::-1]
+    cheapest: dict[int, tuple[int, int]] = {0: (0, 0)}
+    for number, end in enumerate(ends[1:], 1):
+        longest = lengths[order[end - 1]]
+        cheapest[end] = min((cheapest[begin][0] + (end - begin) * longest + start, begin) for begin in ends[:number])
+    groups, end = [], len(order)
+    while end:
+        groups.append(order[cheapest[end][1] : end])
+        end = cheapest[end][1]
+    return groups[::-1]
+
+
 def quiz_positions(lengths: Sequence[int], batch_size: int, seed: int, number: int) -> list[int]:
     """The positions of quiz batch ``number``, counted through all passes over the quiz.
 
@@ -69,5 +90,5 @@ def quiz_positions(lengths: Sequence[int], batch_size: int, seed: int, number: i
     per_pass = len(lengths) // size
     draw = random.Random(f"quiz/{seed}/{number // per_pass}")
     order = draw.sample(range(len(lengths)), per_pass * size)
-    batches = _buckets(order, lengths, size, QUIZ_BATCHES_PER_BUCKET)
+    batches = _buckets(order, lengths, size, max(FEWEST_BATCHES, per_pass // BUCKETS_PER_QUIZ))
     return draw.sample(batches, len(batches))[number % per_pass]

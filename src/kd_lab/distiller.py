@@ -115,14 +115,13 @@ class Distiller(LightningModule):
         Raises:
             UserError: if the loss or its gradient is not a finite number.
         """
-        parameters = list(self.student.parameters())
-        for parameter in parameters:
+        for parameter in self.student.parameters():
             parameter.grad = None
         total = torch.zeros((), device=self.device)
         for loss in losses:
             self.manual_backward(loss)
             total += loss.detach()
-        self._clip(parameters, total)
+        self.clip(self.student, total)
         self.log(f"{self.prefix}train/loss", total, prog_bar=True)
         self.log(f"{self.prefix}train/mean_loss", total, on_step=False, on_epoch=True)
 
@@ -134,10 +133,9 @@ class Distiller(LightningModule):
     def accept(self, gradients: Sequence[Tensor], loss: Tensor) -> None:
         """``gradients`` of ``loss``, one per parameter, as the teachers', clipped."""
         assert self.teachers is not None
-        parameters = list(self.teachers.parameters())
-        for parameter, gradient in zip(parameters, gradients, strict=True):
+        for parameter, gradient in zip(self.teachers.parameters(), gradients, strict=True):
             parameter.grad = gradient
-        self.log(f"{self.prefix}teacher/gradient_norm", self._clip(parameters, loss))
+        self.log(f"{self.prefix}teacher/gradient_norm", self.clip(self.teachers, loss))
 
     def move_teachers(self) -> None:
         """The teachers' optimizer and schedule, along the gradients that :meth:`accept` left."""
@@ -151,17 +149,20 @@ class Distiller(LightningModule):
         torch.clear_autocast_cache()
         self.teacher_updates += 1
 
-    def _clip(self, parameters: Sequence[nn.Parameter], loss: Tensor) -> Tensor:
-        """Clip the gradients and return their norm before; stop before an update that would spoil the weights."""
-        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        norm = nn.utils.get_total_norm(gradients)
+    def clip(self, model: nn.Module, loss: Tensor) -> Tensor:
+        """Clip the gradients of ``model`` and return their norm before.
+
+        Raises:
+            UserError: before an update that would spoil the weights.
+        """
+        norm = nn.utils.get_total_norm(p.grad for p in model.parameters() if p.grad is not None)
         if not torch.isfinite(norm + loss):
             raise UserError(
                 f"the loss became {loss.item()} at step {self.global_step} of epoch {self.current_epoch} and its "
                 f"gradient's norm {norm.item()}; nothing was updated by it: try a smaller lr"
             )
         if norm > self.optimization.clip:  # torch's own clipping writes all gradients anew in any case
-            nn.utils.clip_grads_with_norm_(parameters, self.optimization.clip, norm)
+            nn.utils.clip_grads_with_norm_(model.parameters(), self.optimization.clip, norm)
         return norm
 
     def configure_optimizers(self) -> tuple[list[Optimizer], list[LambdaLR]]:

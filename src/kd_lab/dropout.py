@@ -48,9 +48,10 @@ def attention(
     scaling: float | None = None,
     **options: Any,
 ) -> tuple[Tensor, None]:
-    """Transformers' scaled-dot-product attention; where it drops weights on a CPU, written out with :func:`drop`.
+    """Transformers' scaled-dot-product attention, written out where torch would not take a fused kernel on a CPU.
 
-    There torch would take its unfused kernel anyway, and draw the mask on one thread.
+    That is where weights are dropped, whose mask torch draws on one thread, and under :func:`differentiable_attention`,
+    where torch looks for rows without any token to look at, which texts do not have.
 
     Args:
         module: the layer.
@@ -65,14 +66,17 @@ def attention(
     """
     plain = query.shape[1] == key.shape[1] and options.get("position_bias") is None and options.get("softcap") is None
     looks_back = attention_mask is None and (options.get("is_causal") or getattr(module, "is_causal", False))
-    if dropout in (0.0, 1.0) or query.device.type != "cpu" or not plain or looks_back:
+    fused = dropout == 0.0 and torch._C._get_flash_sdp_enabled()
+    if fused or dropout == 1.0 or query.device.type != "cpu" or not plain or looks_back:
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **options
         )
     products = query @ key.transpose(-1, -2) * (scaling or query.shape[-1] ** -0.5)
     if attention_mask is not None:
         products = products.masked_fill(~attention_mask, float("-inf"))
-    weights = drop(products.softmax(dim=-1), dropout)
+    weights = products.softmax(dim=-1)
+    if dropout:
+        weights = drop(weights, dropout)
     return (weights @ value).transpose(1, 2).contiguous(), None
 
 

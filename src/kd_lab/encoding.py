@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from kd_lab import batching
+
 Encoding = dict[str, Tensor]
 """One batch's: input_ids, attention_mask and token_type_ids, [B, L] each."""
 
@@ -60,18 +62,34 @@ class Batch:
         """Micro-batches of at most ``size`` rows, in order; the batch itself without ``size``."""
         if size is None or size >= len(self):
             return [self]
-        return [self._rows(slice(start, start + size)) for start in range(0, len(self), size)]
+        everyone = torch.arange(len(self), device=self.labels.device)
+        return [self._only(some) for some in torch.split(everyone, size)]
 
-    def _rows(self, some: slice) -> "Batch":
+    def of_like_length(self, key: str, start: int) -> "list[Batch]":
+        """Parts with less padding, by the lengths in the encoding ``key``: :func:`kd_lab.batching.of_like_length`."""
+        lengths = self.inputs[key]["attention_mask"].sum(dim=1).tolist()
+        groups = batching.of_like_length(lengths, start)
+        return [self._only(torch.tensor(some, device=self.labels.device)) for some in groups]
+
+    def _only(self, some: Tensor) -> "Batch":
         inputs, clean = (
-            {key: {name: tensor[some] for name, tensor in encoding.items()} for key, encoding in seen.items()}
-            for seen in (self.inputs, self.clean)
+            {key: _narrowed({name: tensor[some] for name, tensor in seen.items()}) for key, seen in kinds.items()}
+            for kinds in (self.inputs, self.clean)
         )
         return Batch(self.rows[some], self.labels[some], inputs, clean)
 
     def for_teachers(self) -> "Batch":
         """The batch as the teachers see it."""
         return replace(self, inputs=self.clean) if self.clean else self
+
+
+def _narrowed(encoding: Encoding) -> Encoding:
+    """Without columns that are padding in every row, but for what makes the width a multiple."""
+    mask = encoding["attention_mask"]
+    columns = int(mask.sum(dim=1).max())
+    width = min(mask.shape[1], -(-columns // batching.COLUMNS_TOGETHER) * batching.COLUMNS_TOGETHER)
+    some = slice(0, width) if mask[:, 0].all() else slice(mask.shape[1] - width, None)
+    return {name: tensor[:, some] for name, tensor in encoding.items()}
 
 
 class Encoder:

@@ -16,8 +16,7 @@ MetaDistil: Zhou, Xu and McAuley, *BERT Learns to Teach* (ACL 2022, arXiv 2106.0
 DARTS (Liu, Simonyan and Yang, ICLR 2019, arXiv 1806.09055, equation 8), taken in the logits.
 """
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -26,7 +25,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from kd_lab.tangent import Logits, Parameters, difference_tangent, differentiable_attention, exact_tangent
+from kd_lab.tangent import Logits, Parameters, difference_tangent, exact_tangent, transposed
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,8 @@ class Part:
     """Some rows of the training batch: all B of them, or a micro-batch.
 
     Attributes:
-        student_logits: θ -> z_S [B, C]; every call must draw the same dropout mask.
+        student_logits: θ -> z_S [B, C]; every call must draw the same dropout mask, by one attention kernel: for all
+            ways but the difference that of :func:`kd_lab.tangent.differentiable_attention`.
         teacher_logits: one function per teacher, -> [B, C] each, differentiable in that teacher's φ; z_T is their mean.
         distillation_loss: (z_S, z_T) -> scalar, what these rows add to L_kd.
     """
@@ -84,11 +84,26 @@ class Feedback(NamedTuple):
 
 
 Hypergradient = Callable[[Lesson], Feedback]
+Tangent = Callable[[Parameters], Tensor]
+"""v -> ż."""
+Slope = Callable[[Lesson, Part, Tensor, Tensor], tuple[tuple[Tensor, ...], Tangent]]
+"""(lesson, part, z_S, ∂L_kd/∂z_S) -> ∇θ of the part's loss, and the way from v to ż."""
+Learned = tuple[Tensor, list[Tensor], tuple[Tensor, ...], Tangent]
+"""z_S, each teacher's logits, ∇θ of the part's loss, and the way from v to ż."""
 
 
 def forward_mode(lesson: Lesson) -> Feedback:
     """The hypergradient with the exact tangent ż, by forward-mode differentiation."""
-    return _from_tangent(lesson, exact_tangent, differentiable_attention)
+    return _from_tangent(lesson, partial(forward_slope, exact_tangent))
+
+
+def reverse_mode(lesson: Lesson) -> Feedback:
+    """The hypergradient with the exact tangent ż, by reverse-mode differentiation twice over.
+
+    Faster than forward mode, since it finds the forward's activations where they are; it takes more memory, since the
+    assumed step's backward leaves a graph. In micro-batches it is forward mode.
+    """
+    return _from_tangent(lesson, reverse_slope)
 
 
 def finite_difference(lesson: Lesson, epsilon: float = 1e-3) -> Feedback:
@@ -96,7 +111,7 @@ def finite_difference(lesson: Lesson, epsilon: float = 1e-3) -> Feedback:
 
     Works with every attention kernel. ``epsilon`` is the length of the displacement in θ.
     """
-    return _from_tangent(lesson, partial(difference_tangent, epsilon=epsilon))
+    return _from_tangent(lesson, partial(forward_slope, partial(difference_tangent, epsilon=epsilon)))
 
 
 def unrolled(lesson: Lesson) -> Feedback:
@@ -105,81 +120,89 @@ def unrolled(lesson: Lesson) -> Feedback:
     The graphs of all parts stay: micro-batches save no memory here.
     """
     theta, phi = tuple(lesson.student.values()), tuple(chain(*lesson.teachers))
-    with differentiable_attention():
-        student_logits = [part.student_logits(lesson.student) for part in lesson.parts]
+    student_logits = [part.student_logits(lesson.student) for part in lesson.parts]
     taught = [torch.stack([logits() for logits in part.teacher_logits]).mean(dim=0) for part in lesson.parts]
     losses = [part.distillation_loss(*both) for part, *both in zip(lesson.parts, student_logits, taught, strict=True)]
     gradients = _gradients(torch.stack(losses).sum(), theta, create_graph=True)
-    assumed = _assumed(lesson, gradients)
+    assumed = assumed_step(lesson, gradients)
     quiz_loss = torch.stack([loss(assumed) for loss in lesson.quiz_losses]).sum()
     feedback = _gradients(quiz_loss, phi, retain_graph=True)
     return Feedback(feedback, quiz_loss.detach(), student_logits[0] if lesson.whole else None)
 
 
 HYPERGRADIENTS: dict[str, Hypergradient] = {
+    "reverse_mode": reverse_mode,
     "forward_mode": forward_mode,
     "finite_difference": finite_difference,
     "unrolled": unrolled,
 }
 
 
-def _from_tangent(
-    lesson: Lesson,
-    tangent_along: Callable[[Logits, Parameters, Parameters], Tensor],
-    attention: Callable[[], AbstractContextManager[None]] = nullcontext,
-) -> Feedback:
-    gradients, forwards = _forwards(lesson, attention)
+def _from_tangent(lesson: Lesson, slope: Slope) -> Feedback:
+    learned = [_learn(lesson, part, slope) for part in lesson.parts]
     with torch.no_grad():
-        assumed = _assumed(lesson, gradients)
-    quiz_loss, v = _quiz(lesson, assumed)
-    feedback: tuple[Tensor, ...] | None = None
-    for part, (student_logits, members) in zip(lesson.parts, forwards, strict=True):
-        tangent = tangent_along(part.student_logits, lesson.student, v)
+        assumed = assumed_step(lesson, _sum([gradients for *_, gradients, _ in learned]))
+    quiz_loss, v = quiz_gradient(lesson, assumed)
+    told = []
+    for part, (student_logits, members, _, tangent_along) in zip(lesson.parts, learned, strict=True):
         taught = torch.stack([logits.detach() for logits in members]).mean(dim=0)
-        cotangent = _cotangent(lesson, part, student_logits, taught, tangent) / len(members)
-        told: list[Tensor] = []
-        for phi, kept, again in zip(lesson.teachers, members, part.teacher_logits, strict=True):
-            told += _gradients(kept if lesson.whole else again(), phi, cotangent)
-        feedback = _plus(feedback, tuple(told))
-    assert feedback is not None
-    return Feedback(feedback, quiz_loss, forwards[0][0] if lesson.whole else None)
+        cotangent = _cotangent(lesson, part, student_logits, taught, tangent_along(v)) / len(members)
+        backwards = zip(lesson.teachers, members, part.teacher_logits, strict=True)
+        told.append([_gradients(kept if lesson.whole else again(), phi, cotangent) for phi, kept, again in backwards])
+    return Feedback(_sum([tuple(chain(*part)) for part in told]), quiz_loss, learned[0][0] if lesson.whole else None)
 
 
-def _forwards(
-    lesson: Lesson, attention: Callable[[], AbstractContextManager[None]]
-) -> tuple[tuple[Tensor, ...], list[tuple[Tensor, list[Tensor]]]]:
-    """∇θ L_kd, and of each part the logits of student and teachers; those of a whole batch with their graphs."""
-    gradients: tuple[Tensor, ...] | None = None
-    forwards = []
-    for part in lesson.parts:
-        with attention():  # the tangent's: another kernel would drop other weights
-            student_logits = part.student_logits(lesson.student)
-        with torch.set_grad_enabled(lesson.whole):
-            members = [logits() for logits in part.teacher_logits]
-        loss = part.distillation_loss(student_logits, torch.stack([m.detach() for m in members]).mean(dim=0))
-        gradients = _plus(gradients, _gradients(loss, tuple(lesson.student.values()), retain_graph=lesson.whole))
-        forwards.append((student_logits if lesson.whole else student_logits.detach(), members))
-    assert gradients is not None
-    return gradients, forwards
+def _learn(lesson: Lesson, part: Part, slope: Slope) -> Learned:
+    """What a part says to the assumed step; the graphs of a whole batch stay."""
+    student_logits = part.student_logits(lesson.student)
+    with torch.set_grad_enabled(lesson.whole):
+        members = [logits() for logits in part.teacher_logits]
+    z_s, taught = student_logits.detach().requires_grad_(), torch.stack([m.detach() for m in members]).mean(dim=0)
+    (cotangent,) = _gradients(part.distillation_loss(z_s, taught), (z_s,))
+    gradients, tangent_along = slope(lesson, part, student_logits, cotangent)
+    return student_logits if lesson.whole else student_logits.detach(), members, gradients, tangent_along
 
 
-def _quiz(lesson: Lesson, assumed: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+def forward_slope(
+    tangent_along: Callable[[Logits, Parameters, Parameters], Tensor],
+    lesson: Lesson,
+    part: Part,
+    student_logits: Tensor,
+    cotangent: Tensor,
+) -> tuple[tuple[Tensor, ...], Tangent]:
+    """∇θ of the part's loss by one backward pass, and ż by further forward passes."""
+    theta = tuple(lesson.student.values())
+    gradients = _gradients(student_logits, theta, cotangent, retain_graph=lesson.whole)
+    return gradients, lambda v: tangent_along(part.student_logits, lesson.student, v)
+
+
+def reverse_slope(
+    lesson: Lesson, part: Part, student_logits: Tensor, cotangent: Tensor
+) -> tuple[tuple[Tensor, ...], Tangent]:
+    """∇θ of the part's loss with its graph, and ż by a backward pass through that."""
+    if not lesson.whole:  # a graph per part would hold what the parts are there to spare
+        return forward_slope(exact_tangent, lesson, part, student_logits, cotangent)
+    return transposed(student_logits, lesson.student, cotangent)
+
+
+def quiz_gradient(lesson: Lesson, assumed: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
     """L_quiz of the assumed student, and v, its gradient there."""
-    losses, gradients = [], None
     theta = tuple(value.requires_grad_() for value in assumed.values())
-    for part in lesson.quiz_losses:
-        loss = part(assumed)
-        gradients = _plus(gradients, _gradients(loss, theta))
+    losses, total = [], None
+    for quiz_loss in lesson.quiz_losses:
+        loss = quiz_loss(assumed)
+        gradients = _gradients(loss, theta)
+        total = gradients if total is None else tuple(a.add_(b) for a, b in zip(total, gradients, strict=True))
         losses.append(loss.detach())
-    assert gradients is not None
-    return torch.stack(losses).sum(), dict(zip(assumed, gradients, strict=True))
+    assert total is not None
+    return torch.stack(losses).sum(), dict(zip(assumed, total, strict=True))
 
 
-def _plus(total: tuple[Tensor, ...] | None, more: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    return more if total is None else tuple(a + b for a, b in zip(total, more, strict=True))
+def _sum(parts: Sequence[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+    return parts[0] if len(parts) == 1 else tuple(torch.stack(same).sum(dim=0) for same in zip(*parts, strict=True))
 
 
-def _assumed(lesson: Lesson, gradients: tuple[Tensor, ...]) -> dict[str, Tensor]:
+def assumed_step(lesson: Lesson, gradients: Sequence[Tensor]) -> dict[str, Tensor]:
     """θ' = θ − μ ∇θ L_kd, as new tensors: θ is never touched, so the graph of its forward stays valid."""
     pairs = zip(lesson.student.items(), gradients, strict=True)
     return {name: torch.add(theta, gradient, alpha=-lesson.inner_lr) for (name, theta), gradient in pairs}

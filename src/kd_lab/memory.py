@@ -7,6 +7,7 @@ import sys
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of mallopt(3)
 LARGEST_THRESHOLD = 32 * 2**20  # bytes; glibc takes no larger one
 NEVER_TRIM = 2**31 - 1  # bytes
+SHAPES = "8192"  # matrix products whose code is kept; batches of 60 lengths need more than the library's 1024
 
 
 def keep_freed() -> None:
@@ -18,6 +19,7 @@ def keep_freed() -> None:
     if not sys.platform.startswith("linux"):
         return
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", SHAPES)
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError):  # another C library

@@ -26,6 +26,31 @@ def exact_tangent(function: Logits, parameters: Parameters, direction: Parameter
     return tangent.detach()
 
 
+def transposed(
+    logits: Tensor, parameters: Parameters, cotangent: Tensor
+) -> tuple[tuple[Tensor, ...], Callable[[Parameters], Tensor]]:
+    """The gradient of ⟨``logits``, ``cotangent``⟩, and the function that turns a direction into the tangent along it.
+
+    The gradient g(u) = Jᵀu is linear in the cotangent u, so that ∂⟨g(u), v⟩/∂u = Jv: two backward passes make a forward
+    one (Townsend 2017, *A new trick for calculating Jacobian vector products*). The second works on what the first two
+    passes have left, and costs two thirds of :func:`exact_tangent`.
+
+    Args:
+        logits: [B, C], with their graph, which stays.
+        parameters: that they depend on.
+        cotangent: u, [B, C].
+    """
+    u = cotangent.detach().requires_grad_()
+    gradients = torch.autograd.grad(logits, tuple(parameters.values()), u, create_graph=True, materialize_grads=True)
+
+    def tangent_along(direction: Parameters) -> Tensor:
+        pairs = [(g, direction[name]) for g, name in zip(gradients, parameters, strict=True) if g.requires_grad]
+        (tangent,) = torch.autograd.grad([g for g, _ in pairs], u, [v for _, v in pairs], retain_graph=True)
+        return tangent
+
+    return tuple(gradient.detach() for gradient in gradients), tangent_along
+
+
 def difference_tangent(function: Logits, parameters: Parameters, direction: Parameters, epsilon: float) -> Tensor:
     """The derivative of ``function`` along ``direction`` by a central difference of displacement ``epsilon``."""
     norm = torch.nn.utils.get_total_norm(list(direction.values()))

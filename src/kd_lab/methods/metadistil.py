@@ -5,7 +5,7 @@ The teachers are trained too, on how well the student does on a quiz after learn
 1. a training batch comes;                                                        ``training_step``
 2. the student is copied (as new tensors: the student itself is never touched);   ``hypergradient``
 3. the copy takes an assumed step of distillation;                                ``hypergradient``
-4. quiz batches are drawn;                                                        ``next_quiz``
+4. quiz batches are drawn;                                                        ``quiz_of``
 5. the copy answers them: the quiz loss;                                          ``hypergradient``
 6. the teachers step along its gradient;                                          ``move_teachers``
 7. the copy is dropped;
@@ -13,6 +13,7 @@ The teachers are trained too, on how well the student does on a quiz after learn
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -26,10 +27,12 @@ from torch.optim.lr_scheduler import LambdaLR
 from kd_lab.distiller import Distiller
 from kd_lab.dropout import same_dropout
 from kd_lab.encoding import Batch
-from kd_lab.hypergradient import HYPERGRADIENTS, Feedback, Lesson, Part
+from kd_lab.hypergradient import HYPERGRADIENTS, Feedback, Lesson, Part, finite_difference
 from kd_lab.losses import DistillationLoss
 from kd_lab.models import Classifier, TeacherEnsemble
-from kd_lab.tangent import Parameters
+from kd_lab.tangent import Parameters, differentiable_attention
+
+START = 128  # tokens of a small model in the time that its shortest pass takes: weights have to be read and written
 
 
 class MetaDistil(Distiller):
@@ -64,7 +67,7 @@ class MetaDistil(Distiller):
         soft_loss: str = "kl",
         inner_lr: float = 5e-5,
         teacher_lr: float = 2e-6,
-        hypergradient: str = "forward_mode",
+        hypergradient: str = "reverse_mode",
         teacher_every: int = 1,
         quiz_batch_size: int = 32,
         quiz_batches: int = 1,
@@ -85,7 +88,7 @@ class MetaDistil(Distiller):
         if self.global_step % self.teacher_every:
             super().training_step(batch, index)
             return
-        quiz = self.next_quiz()
+        quiz = self.quiz_of(self.global_step)
         with self.student.excerpt(batch, *quiz):
             with self.teachers.excerpt(batch):
                 lesson = self.lesson(batch, quiz)
@@ -102,16 +105,16 @@ class MetaDistil(Distiller):
             taught = self.teachers(batch)
         return self.distillation_loss(self.student(batch), taught, batch.labels)
 
-    def next_quiz(self) -> list[Batch]:
-        """The quiz batches of this teacher update."""
+    def quiz_of(self, step: int) -> list[Batch]:
+        """The quiz batches of the teacher update at ``step`` of the student."""
         assert self.quiz is not None
-        update = self.global_step // self.teacher_every
+        update = step // self.teacher_every
         quiz = [self.quiz(update * self.quiz_batches + i, self.quiz_batch_size) for i in range(self.quiz_batches)]
         return [self.transfer_batch_to_device(part, self.device, 0) for part in quiz]
 
     def lesson(self, batch: Batch, quiz: Sequence[Batch]) -> Lesson:
         """The meta-step on ``batch`` and ``quiz`` as functions of plain tensors, in micro-batches."""
-        shares = [(part, 1 / len(whole) / len(quiz)) for whole in quiz for part in whole.split(self.micro_batch_size)]
+        shares = [(part, 1 / len(whole) / len(quiz)) for whole in quiz for part in self._sheets(whole)]
         return Lesson(
             student=dict(self.student.named_parameters()),
             teachers=tuple(tuple(member.parameters()) for member in self.teachers),
@@ -127,12 +130,24 @@ class MetaDistil(Distiller):
         updates = -(-int(self.trainer.estimated_stepping_batches) // self.teacher_every)
         return [*optimizers, teacher], [*schedules, self.optimization.schedule(teacher, updates)]
 
+    def _sheets(self, quiz: Batch) -> Iterator[Batch]:
+        """A quiz batch in parts of like length: a quiz is small, and its batches mix lengths."""
+        alike = [quiz] if self.device.type != "cpu" else quiz.of_like_length(self.student.encoder.key, START)
+        for part in alike:
+            yield from part.split(self.micro_batch_size)
+
     def _part(self, part: Batch, share: float) -> Part:
         return Part(
-            student_logits=same_dropout(lambda theta: functional_call(self.student, dict(theta), (part,))),
+            student_logits=same_dropout(lambda theta: self._student_logits(theta, part)),
             teacher_logits=tuple(partial(member, part.for_teachers()) for member in self.teachers),
             distillation_loss=lambda student, teacher: share * self.distillation_loss(student, teacher, part.labels),
         )
+
+    def _student_logits(self, theta: Parameters, part: Batch) -> Tensor:
+        # One kernel for all forwards: another would drop other weights.
+        with nullcontext() if self.hypergradient is finite_difference else differentiable_attention():
+            logits: Tensor = functional_call(self.student, dict(theta), (part,))
+        return logits
 
     def _real(self, batch: Batch, lesson: Lesson, feedback: Feedback) -> Iterator[Tensor]:
         """L_kd once more, with the teachers as they are now and the dropout of the assumed step, part by part."""

@@ -1,0 +1,66 @@
+"""The door: python -m kd_lab.bench [name=value ...]: how long a training step takes, and what it is made of."""
+
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from kd_lab import doors, results, terminal
+from kd_lab.bench import processes, table
+from kd_lab.bench.table import Line
+from kd_lab.bench.variants import ROWS, read
+
+USAGE = f"""How long a training step takes: each kind of step in fresh processes, taken in turns.
+
+python -m kd_lab.bench [name=value ...]
+
+bench.quick=true   in under a minute; also --quick
+bench.rows=...     some of {", ".join(ROWS)}
+bench.padding=...  tokens of every batch; 0 for the longest of the batch
+bench.repeats= bench.steps= bench.warm_up= bench.against=FILE
+name=a,b           any setting of kd_lab.run; several values are measured beside each other
+
+The floor of a step is the sum of its passes, each timed by itself in the same process."""
+
+
+def main() -> None:
+    """Read the command line, measure, print the table, keep the figures and draw them."""
+    words = ["bench.quick=true" if word == "--quick" else word for word in sys.argv[1:]]
+    if {"-h", "--help"} & set(words):
+        print(USAGE)
+        return
+    with doors.one_line_errors(debug=doors.wants_traceback(words)):
+        run([word for word in words if not word.lower().startswith("debug=")])
+
+
+def run(words: Sequence[str]) -> Path:
+    """Measure what ``words`` ask for; the path of the file with the figures."""
+    bench, variants = read(words)
+    folder = variants[0].settings.output_dir / table.FOLDER
+    results.refuse_unwritable(folder)
+    before = table.earlier(folder, words, bench.against)
+    lines = [Line(row=v.row, axes=list(v.axes), rows_a_step=v.settings.batch_size) for v in variants]
+    path = folder / f"{datetime.now():%Y-%m-%d_%H-%M-%S}.json"
+    try:
+        processes.measure(bench, variants, lines)
+    finally:  # what was measured before Ctrl-C or a failure is not lost
+        measured = [line for line in lines if line.seconds]
+        if measured:
+            _tell(words, measured, path, before)
+    return path
+
+
+def _tell(words: Sequence[str], lines: Sequence[Line], path: Path, before: tuple[Path, table.Book] | None) -> None:
+    from kd_lab.bench import picture
+
+    table.show(lines, before[1] if before else None)
+    table.show_passes(lines)
+    table.dump(words, lines).write(path)
+    picture.draw(lines, path.with_suffix(".png"))
+    if before:
+        terminal.say(f"before: {before[0]}")
+    terminal.say(f"the figures are in {path}, the picture beside it")
+
+
+if __name__ == "__main__":
+    main()
