@@ -36,7 +36,7 @@ class Embedding(nn.Embedding):
         """The rows of the token ids ``input`` of any shape."""
         if self.tokens is None:
             return super().forward(input)
-        return embedding(torch.searchsorted(self.tokens, input), self.weight, self.padding)
+        return embedding(torch.searchsorted(self.tokens, input.contiguous()), self.weight, self.padding)
 
     @contextmanager
     def only(self, ids: Sequence[Tensor]) -> Iterator[None]:

@@ -67,7 +67,7 @@ def measure(variant: Variant, bench: Bench, rows: Rows, cut: Splits) -> Measurem
             callbacks=[watch],
             **machine.QUIET,
         )
-        trainer.fit(method, _in_rounds(data, steps))
+        trainer.fit(method, _in_rounds(data, steps), data.val_dataloader())
         return watch.measurement
 
 

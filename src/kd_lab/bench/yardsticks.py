@@ -1,7 +1,11 @@
 """What a step is measured by: memory, operations, the machine's matmul peak, the true hypergradient."""
 
 import math
+import os
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from itertools import accumulate
 from typing import Any
 
@@ -40,7 +44,8 @@ class Memory:
             torch.cuda.reset_peak_memory_stats(method.device)
             self.held -= torch.cuda.memory_allocated(method.device)
         else:
-            self.watch = profile(activities=[ProfilerActivity.CPU], profile_memory=True)
+            self.watch, self.muted = profile(activities=[ProfilerActivity.CPU], profile_memory=True), ExitStack()
+            self.muted.enter_context(_muted())
             self.watch.start()
 
     def stop(self, method: Distiller) -> None:
@@ -49,11 +54,26 @@ class Memory:
             highest = torch.cuda.max_memory_allocated(method.device)
         elif self.watch is not None:
             self.watch.stop()
+            self.muted.close()
             events: list[Any] = self.watch.profiler.kineto_results.events()  # type: ignore[union-attr]
             changes = [(event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]"]
             highest = max(accumulate(change for _, change in sorted(changes)))
             self.watch = None
         self.peak = max(self.peak, self.held + highest)
+
+
+@contextmanager
+def _muted() -> Iterator[None]:
+    """Nothing on standard error: the profiler says there that it starts, stops, and meets blocks that are older."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def touch_memory() -> None:

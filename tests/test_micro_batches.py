@@ -1,0 +1,97 @@
+"""In micro-batches every method has the gradient of the whole batch, the meta-step included."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from lightning import Trainer
+
+from kd_lab import methods, quiet
+from kd_lab.data import TextDataModule
+from kd_lab.distiller import Distiller
+from kd_lab.hypergradient import HYPERGRADIENTS
+from kd_lab.models import Classifier, TeacherEnsemble
+from kd_lab.settings import CONF, Method, method_named
+
+NAMES = sorted(path.stem for path in (CONF / "method").glob("*.yaml"))
+CASES = [(name, None) for name in NAMES] + [("metadistil", way) for way in HYPERGRADIENTS]
+
+
+def gradients(
+    method: Method,
+    size: int | None,
+    classifier: Callable[..., Classifier],
+    data: Callable[..., TextDataModule],
+    path: Path,
+) -> dict[str, torch.Tensor]:
+    """Of one step in float64, without dropout: by parameter's name."""
+    student, members = classifier("distilbert", 0), [classifier("bert", 1), classifier("roberta", 2)]
+    rows = data([student, *members], batch_size=16)
+    teachers = TeacherEnsemble(members) if method.uses_teachers else None
+    built = methods.build(method, student, teachers, quiz=rows.quiz_batch, micro_batch_size=size)
+    found: dict[str, torch.Tensor] = {}
+
+    def keep(original: Callable[[], None]) -> Callable[[], None]:
+        def move() -> None:
+            named = built.named_parameters()
+            found.update({name: p.grad.clone() for name, p in named if p.grad is not None and name not in found})
+            original()
+
+        return move
+
+    built.move_student = keep(built.move_student)  # type: ignore[method-assign]
+    built.move_teachers = keep(built.move_teachers)  # type: ignore[method-assign]
+    bare = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False, "logger": False}
+    trainer = Trainer(
+        max_steps=1, precision="64-true", accelerator="cpu", default_root_dir=path, num_sanity_val_steps=0, **bare
+    )  # type: ignore[arg-type]
+    trainer.fit(built, rows.train_dataloader(), rows.val_dataloader())
+    return found
+
+
+@pytest.mark.parametrize("size", [1, 5])
+@pytest.mark.parametrize(("name", "way"), CASES)
+def test_micro_batches_have_the_gradient_of_the_batch(
+    name: str,
+    way: str | None,
+    size: int,
+    classifier: Callable[..., Classifier],
+    toy_data: Callable[..., TextDataModule],
+    tmp_path: Path,
+) -> None:
+    quiet.libraries()
+    method = method_named(name)
+    if way:
+        method = Method.model_validate(method.model_dump(exclude_unset=True, by_alias=True) | {"hypergradient": way})
+    whole, parts = (gradients(method, some, classifier, toy_data, tmp_path) for some in (None, size))
+    assert whole.keys() == parts.keys()
+    assert any(key.startswith("teachers.") for key in whole) == (name == "metadistil")
+    # The difference quotient itself is only good to some digits, whichever way the batch is cut.
+    exact = 1e-6 if way == "finite_difference" else 1e-9
+    for key, gradient in whole.items():
+        assert (gradient - parts[key]).norm() <= exact * gradient.norm() + 1e-15, key
+
+
+def test_the_graphs_of_one_part_are_in_memory_at_a_time(
+    classifier: Callable[..., Classifier], toy_data: Callable[..., TextDataModule], tmp_path: Path
+) -> None:
+    quiet.libraries()
+    seen: list[int] = []
+    original = Classifier.forward
+
+    def watch(self: Classifier, batch):  # type: ignore[no-untyped-def]
+        if not torch.is_inference_mode_enabled():
+            seen.append(len(batch))
+        return original(self, batch)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Classifier, "forward", watch)
+        gradients(method_named("metadistil"), 4, classifier, toy_data, tmp_path)
+    assert max(seen) == 4
+
+
+def test_a_method_is_told_by_its_own_settings(classifier: Callable[..., Classifier]) -> None:
+    built = methods.build(method_named("finetune"), classifier("bert"), None, micro_batch_size=3)
+    assert isinstance(built, Distiller)
+    assert built.micro_batch_size == 3
