@@ -69,6 +69,7 @@ BAD = {
     "warmup_epochs": ("warmup_epochs=-1", "should be greater than or equal to 0"),
     "patience": ("patience=0", "should be greater than or equal to 1"),
     "batch_size": ("batch_size=0", "should be greater than or equal to 1"),
+    "micro_batch_size": ("micro_batch_size=0", "should be greater than or equal to 1"),
     "lr": ("lr=nan", "should be"),
     "weight_decay": ("weight_decay=-0.01", "should be greater than or equal to 0"),
     "precision": ("precision=16-mixed", "should be 'float32', 'bf16-matmul' or 'bf16-mixed'"),

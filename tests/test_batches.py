@@ -2,13 +2,16 @@
 
 import re
 from collections.abc import Callable
-from itertools import chain
+from itertools import chain, combinations
+from pathlib import Path
 
 import pytest
 import torch
+from torch.utils.data import Dataset
 
-from kd_lab.batching import TrainBatches, length_grouped, quiz_positions
-from kd_lab.data import TextDataModule
+from kd_lab.batching import ROWS_TOGETHER, TrainBatches, length_grouped, of_like_length, quiz_positions
+from kd_lab.data import OneAhead, TextDataModule
+from kd_lab.encoding import Batch, Encoder
 from kd_lab.models import Classifier, TeacherEnsemble
 from kd_lab.noise import TEXT_NOISES
 
@@ -177,3 +180,87 @@ def test_the_loader_yields_the_samplers_batches(
     rows = [batch.rows.tolist() for batch in data.train_dataloader()]
     assert sorted(chain(*rows)) == sorted(data.parts["train"].numbers)
     assert {len(batch) for batch in rows[:-1]} <= {size, len(data.parts["train"]) % size}
+
+
+@pytest.mark.parametrize("start", [0, 40, 10**6])
+def test_groups_of_like_length_cost_least(start: int) -> None:
+    lengths = LENGTHS[:29]
+
+    def cost(groups: list[list[int]]) -> int:
+        return sum(len(group) * max(lengths[p] for p in group) + start for group in groups)
+
+    order = sorted(range(29), key=lengths.__getitem__)
+    cuts = [5, 13, 21]
+    every = [
+        [order[a:b] for a, b in zip([0, *some], [*some, 29], strict=True)]
+        for number in range(4)
+        for some in combinations(cuts, number)
+    ]
+    found = of_like_length(lengths, start)
+    assert sorted(chain(*found)) == list(range(29))
+    assert cost(found) == min(map(cost, every))
+    assert sum(len(group) % ROWS_TOGETHER != 0 for group in found) <= 1
+    assert len(found) == (1 if start == 10**6 else len(found))
+
+
+def test_parts_of_a_batch_are_its_rows_with_less_padding(
+    classifier: Callable[..., Classifier], toy_data: Callable[..., TextDataModule]
+) -> None:
+    model = classifier("bert").eval()
+    batch = toy_data([model]).parts["train"].batch(range(40))
+    parts = batch.of_like_length(model.encoder.key, 0)
+    assert len(parts) > 1
+    assert sorted(chain(*(part.rows.tolist() for part in parts))) == sorted(batch.rows.tolist())
+    widths = [part.inputs[model.encoder.key]["input_ids"].numel() for part in parts]
+    assert sum(widths) < batch.inputs[model.encoder.key]["input_ids"].numel()
+    whole = dict(zip(batch.rows.tolist(), model(batch), strict=True))
+    for part in parts:
+        for row, logits in zip(part.rows.tolist(), model(part), strict=True):
+            assert torch.allclose(logits, whole[row], atol=1e-5)
+
+
+def test_left_padding_is_cut_on_the_left(classifier: Callable[..., Classifier]) -> None:
+    encoder = classifier("bert").encoder
+    encoder.tokenizer.padding_side = "left"
+    texts = ["the film is really lovely .", "the film ."]
+    padded = encoder.pad(encoder.encode(texts))
+    expected = encoder.tokenizer(texts, padding=True, return_tensors="pt")
+    assert torch.equal(padded["input_ids"], expected["input_ids"])
+    assert torch.equal(padded["attention_mask"], expected["attention_mask"])
+    numbers = torch.arange(2)
+    (short,) = Batch(numbers, numbers, {encoder.key: padded}).split(1)[1:]
+    assert short.inputs[encoder.key]["attention_mask"].tolist()[0][-4:] == [1, 1, 1, 1]
+
+
+def test_batches_are_made_ahead_in_order_and_errors_come_through() -> None:
+    made: list[int] = []
+
+    class Rows(Dataset[int]):
+        def __getitem__(self, index: int) -> int:
+            made.append(index)
+            if index == 7:
+                raise ValueError("the seventh")
+            return index
+
+    loader = iter(OneAhead(Rows(), sampler=range(9), batch_size=None))  # type: ignore[arg-type]
+    assert next(loader) == 0  # type: ignore[comparison-overlap]
+    while len(made) < 2:
+        pass  # the next is under way
+    assert [next(loader) for _ in range(6)] == [1, 2, 3, 4, 5, 6]  # type: ignore[comparison-overlap]
+    with pytest.raises(ValueError, match="the seventh"):
+        next(loader)
+
+
+def test_token_ids_are_kept_for_the_next_run(
+    classifier: Callable[..., Classifier],
+    toy_data: Callable[..., TextDataModule],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("KD_LAB_CACHE", str(tmp_path))
+    model = classifier("bert")
+    first = toy_data([model]).parts["train"].batch(range(9))
+    monkeypatch.setattr(Encoder, "encode", lambda *_: pytest.fail("encoded again"))
+    again = toy_data([model]).parts["train"].batch(range(9))
+    key = model.encoder.key
+    assert all(torch.equal(first.inputs[key][name], again.inputs[key][name]) for name in first.inputs[key])

@@ -12,6 +12,7 @@ import pytest
 
 import kd_lab
 from kd_lab import evaluate, run, toy
+from kd_lab.bench import __main__ as bench
 
 DOCS = Path(__file__).parents[1] / "docs"
 COMMAND = re.compile(r"^python -m kd_lab\.(\w+)(.*)$", re.MULTILINE)
@@ -31,6 +32,8 @@ QUICK = {
     "data.validation": "0.08",
     "data.test": "0.1",
 }
+BENCH = {name: value for name, value in QUICK.items() if name.startswith(("data", "models"))}
+BENCH |= {"batch_size": "8", "bench.quick": "true", "bench.rows": "finetune,kd"}
 SIZES = {"models", "max_epochs", "teacher_epochs", "data.train", "lr"}
 
 
@@ -46,7 +49,7 @@ def commands() -> Iterator[tuple[str, str, str]]:
 
 def tiny(door: str, words: list[str]) -> list[str]:
     """The same command on tiny models: all words stay but models=, the longest sizes, and data that must be fetched."""
-    quick = QUICK if door == "run" else {"models": "tiny"}
+    quick = {"run": QUICK, "evaluate": {"models": "tiny"}, "bench": BENCH}[door]
     kept = [word for word in words if word.partition("=")[0] not in SIZES and word != "data=snippets"]
     given = {word.partition("=")[0] for word in kept}
     searched = {"lr"} if "sweep=search" in words else set()
@@ -84,7 +87,7 @@ def desk(furnished: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def type_(door: str, words: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
     monkeypatch.setattr(sys, "argv", [f"kd_lab.{door}", *words])
     try:
-        {"run": run.main, "evaluate": evaluate.main}[door]()
+        {"run": run.main, "evaluate": evaluate.main, "bench": bench.main}[door]()
     except SystemExit as end:
         return int(end.code or 0)
     return 0
@@ -106,7 +109,7 @@ def test_an_example_runs(
     assert type_(door, typed if asks else tiny(door, typed), monkeypatch) == 0
     said = capsys.readouterr()
     assert said.err == ""
-    expected = {"run": "results" if "-m" in typed else "everything is in", "evaluate": "the figures are in"}[door]
+    expected = ("results" if "-m" in typed else "everything is in") if door == "run" else "the figures are in"
     assert asks or expected in said.out
 
 

@@ -33,6 +33,7 @@ def test_every_setting_either_enters_or_is_left_out() -> None:
     "word",
     [
         "seed=1", "max_epochs=3", "patience=2", "batch_size=8", "lr=1e-4", "weight_decay=0.1", "precision=bf16-mixed",
+        "micro_batch_size=4",
         "warmup_epochs=2", "noise=word", "method=kd", "method.alpha=0.4", "method.inner_lr=1e-4", "student=tiny-bert",
         "teacher=tiny-bert", "teacher=tiny-roberta+tiny-bert", "teacher_epochs=5", "teacher_finetune_lr=1e-3",
         "teacher_batch_size=8", "teacher_weight_decay=0.1", "data.seed=1", "data.train=0.5", "data.test=20",

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kd_lab import hypergradient
+from kd_lab import hypergradient, precision
 from kd_lab.data import TextDataModule
 from kd_lab.dropout import same_dropout
 from kd_lab.encoding import Batch
@@ -138,3 +138,17 @@ def test_every_call_draws_the_dropout_of_the_first_and_the_next_step_draws_anew(
     assert not torch.equal(a, b)
     assert torch.equal(first(ones), a)
     assert torch.equal(second(ones), b)
+
+
+@pytest.mark.parametrize("way", ["reverse_mode", "forward_mode", "finite_difference"])
+@pytest.mark.parametrize("name", precision.LIGHTNING)
+def test_every_precision_points_where_float64_points(name: str, way: str, classifier: Make, toy_data: MakeData) -> None:
+    method, batch = meta(classifier, toy_data, "bert", 2, 0.0, "kl")
+    exact = feedback(method, batch, hypergradient.unrolled)
+    method.float()
+    mixed = torch.autocast("cpu", torch.bfloat16, enabled=name == "bf16-mixed")
+    with precision.of(name), mixed:
+        found = feedback(method, batch, hypergradient.HYPERGRADIENTS[way])
+    assert torch.nn.functional.cosine_similarity(found.double(), exact, dim=0) >= 0.999
+    if name != "float32":
+        assert not torch.equal(found, exact.float())

@@ -43,9 +43,8 @@ def gradients(
     built.move_student = keep(built.move_student)  # type: ignore[method-assign]
     built.move_teachers = keep(built.move_teachers)  # type: ignore[method-assign]
     bare = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False, "logger": False}
-    trainer = Trainer(
-        max_steps=1, precision="64-true", accelerator="cpu", default_root_dir=path, num_sanity_val_steps=0, **bare
-    )  # type: ignore[arg-type]
+    options = {"max_steps": 1, "precision": "64-true", "accelerator": "cpu", "num_sanity_val_steps": 0}
+    trainer = Trainer(default_root_dir=path, **options, **bare)  # type: ignore[arg-type]
     trainer.fit(built, rows.train_dataloader(), rows.val_dataloader())
     return found
 

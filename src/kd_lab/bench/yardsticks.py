@@ -18,7 +18,7 @@ from torch.utils.flop_counter import sdpa_backward_flop_count, sdpa_flop_count
 from kd_lab import excerpt
 from kd_lab.distiller import Distiller
 from kd_lab.encoding import Batch
-from kd_lab.hypergradient import Hypergradient, unrolled
+from kd_lab.hypergradient import unrolled
 from kd_lab.methods.metadistil import MetaDistil
 from kd_lab.tangent import full_precision
 
@@ -122,7 +122,7 @@ FLOPS = {
 def cosine(method: Distiller, batch: Batch) -> float | None:
     """Between the method's hypergradient and the unrolled one in float64, without dropout, on a few rows.
 
-    The method's weights are float64 afterwards. None for a method without a hypergradient.
+    The method computes that one afterwards. None for a method without a hypergradient.
     """
     if not isinstance(method, MetaDistil):
         return None
@@ -131,10 +131,11 @@ def cosine(method: Distiller, batch: Batch) -> float | None:
             module.p = 0.0
     few, quiz = batch.split(ROWS_FOR_COSINE)[0], [part.split(ROWS_FOR_COSINE)[0] for part in method.quiz_of(0)]
 
-    def gradient(way: Hypergradient) -> Tensor:
-        return torch.cat([part.double().flatten() for part in way(method.lesson(few, quiz)).gradients])
+    def gradient() -> Tensor:
+        return torch.cat([part.double().flatten() for part in method.hypergradient(method.lesson(few, quiz)).gradients])
 
-    ours = gradient(method.hypergradient)
+    ours = gradient()
     method.double()
+    method.hypergradient = unrolled
     with full_precision():
-        return float(cosine_similarity(ours, gradient(unrolled), dim=0))
+        return float(cosine_similarity(ours, gradient(), dim=0))
