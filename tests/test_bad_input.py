@@ -257,16 +257,17 @@ def test_a_loss_that_is_no_number_stops_before_the_update_and_leaves_nothing(
 ) -> None:
     from kd_lab.methods.finetune import Finetune
 
-    original, before = Finetune.loss, {}
+    original, original_move, before = Finetune.loss, Finetune.move_student, {}
 
     def spoiled(self: Finetune, batch: Any) -> torch.Tensor:
-        loss = original(self, batch)
-        if self.global_step == 3:
-            before.update({name: value.clone() for name, value in self.student.state_dict().items()})
-            before["student"] = self.student
-            return loss * float("nan")
-        return loss
+        return original(self, batch) * (float("nan") if self.global_step == 3 else 1.0)
 
+    def move(self: Finetune) -> None:
+        original_move(self)
+        before.update({name: value.clone() for name, value in self.student.state_dict().items()})
+        before["student"] = self.student
+
+    monkeypatch.setattr(Finetune, "move_student", move)
     monkeypatch.setattr(Finetune, "loss", spoiled)
     words = ("method=finetune", "student=tiny-bert")
     refused("the loss became nan at step 3 of epoch 0", lambda: experiment.train(compose(*words)), tmp_path)

@@ -115,7 +115,19 @@ def test_an_example_runs(
 
 def test_every_axis_has_a_page_with_an_example() -> None:
     pages = {page for page, _, _ in commands()}
-    wanted = {"methods", "teachers", "students", "data", "noise", "warm-up", "sweeps", "tracking", "evaluate", "runs"}
+    wanted = {
+        "methods",
+        "teachers",
+        "students",
+        "data",
+        "noise",
+        "warm-up",
+        "sweeps",
+        "tracking",
+        "evaluate",
+        "runs",
+        "performance",
+    }
     assert wanted | {"add-a-method"} == pages
 
 

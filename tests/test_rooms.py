@@ -100,6 +100,12 @@ def test_the_mathematics_knows_no_machinery() -> None:
         assert not outside & {"lightning", "hydra", "omegaconf", "wandb", "datasets", "pydantic"}, room
 
 
+def test_packages_import_nothing() -> None:
+    """Looking for a method's file imports its package."""
+    for path in (ROOMS / "methods" / "__init__.py", ROOMS / "bench" / "__init__.py"):
+        assert not imports(path), path
+
+
 def test_a_finished_run_is_found_without_importing_torch() -> None:
     for room in BEFORE_TORCH:
         outside = {name.split(".")[0] for name in imports(rooms()[room], at_the_top=True)}

@@ -4,6 +4,7 @@ import random
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, ClassVar, Self
 
 import torch
@@ -17,6 +18,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from kd_lab.encoding import Batch
 from kd_lab.errors import UserError
 from kd_lab.models import Classifier, TeacherEnsemble
+from kd_lab.settings import Method
 
 
 @dataclass(frozen=True)
@@ -219,3 +221,23 @@ class Distiller(LightningModule):
     @staticmethod
     def _all(one_or_many: Any) -> list[Any]:
         return one_or_many if isinstance(one_or_many, list) else [one_or_many]
+
+
+def build(method: Method, student: Classifier, teachers: TeacherEnsemble | None, **machinery: Any) -> Distiller:
+    """The method that ``method`` names, for these models.
+
+    Args:
+        method: class and arguments.
+        student, teachers, **machinery: of :class:`Distiller`.
+
+    Raises:
+        UserError: if there is no such class, or it does not take the arguments.
+    """
+    path, _, name = method.target.rpartition(".")
+    try:
+        built: Distiller = getattr(import_module(path), name)(student, teachers, **method.arguments(), **machinery)
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        raise UserError(
+            f"method._target_={method.target}: there is no class that takes these settings ({error})"
+        ) from error
+    return built

@@ -14,7 +14,7 @@ from lightning.pytorch.loggers import Logger
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from kd_lab import evaluation, findings, machine, methods, models, precision, progress, quiet, remembered, tracking
+from kd_lab import distiller, evaluation, findings, machine, models, precision, progress, quiet, remembered, tracking
 from kd_lab.catalogue import Checkpoint
 from kd_lab.data import TextDataModule
 from kd_lab.distiller import Distiller, Optimization
@@ -111,7 +111,7 @@ class Training:
             "micro_batch_size": run.settings.micro_batch_size,
             "seed": run.settings.seed,
         }
-        self.method = methods.build(
+        self.method = distiller.build(
             run.settings.method, self.student, self.teachers, quiz=self.data.quiz_batch, **self.machinery
         )
 
