@@ -41,7 +41,7 @@ def test_the_snippets_are_the_sentences_of_the_package() -> None:
     assert all(text.strip() == text and text for text in rows.texts)
 
 
-@pytest.mark.parametrize("way", ["forward_mode", "finite_difference"])
+@pytest.mark.parametrize("way", ["reverse_mode", "forward_mode", "finite_difference"])
 def test_on_real_weights_in_float32_the_ways_agree_with_the_yardstick(way: str) -> None:
     torch.manual_seed(0)
     s = settings.check(settings.compose(WORDS))
