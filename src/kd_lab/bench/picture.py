@@ -41,7 +41,8 @@ def draw(lines: Sequence[Line], path: Path) -> None:
     for place, line in enumerate(shown):
         cut = line.milliseconds > end
         said = f"{line.milliseconds:,.0f}"
-        where, side = (end * 0.99, "right") if cut else (max(line.milliseconds, line.floor or 0.0) + 0.005 * end, "left")
+        beside = max(line.milliseconds, line.floor or 0.0) + 0.005 * end
+        where, side = (end * 0.99, "right") if cut else (beside, "left")
         box = {"facecolor": "white", "edgecolor": "none", "pad": 1.5} if cut else None
         axes.text(where, place, f"{said} →" if cut else said, ha=side, va="center", fontsize="small", bbox=box)
     axes.set_xlim(0, end)
