@@ -54,13 +54,14 @@ def measure(variant: Variant, bench: Bench, rows: Rows, cut: Splits) -> Measurem
     yardsticks.touch_memory()
     with precision.of(settings.precision):
         method, data = _made(variant, bench, rows, cut)
-        steps = variant.steps(bench)
-        watch = Stopwatch(steps, cosine=not bench.quick)
+        brief = bench.quick and ROWS[variant.row].slow
+        steps, warm_up = variant.steps(bench), 1 if brief else variant.steps(bench) + 1
+        watch = Stopwatch(warm_up, walks=not brief, cosine=not bench.quick)
         trainer = Trainer(
             accelerator=settings.trainer.accelerator,
             devices=settings.trainer.devices,
             precision=precision.LIGHTNING[settings.precision],
-            max_steps=2 * steps + 1,
+            max_steps=warm_up + steps,
             limit_val_batches=0,
             logger=False,
             enable_progress_bar=False,
@@ -76,8 +77,8 @@ class Stopwatch(Callback):
 
     measurement: Measurement
 
-    def __init__(self, steps: int, *, cosine: bool):
-        self.warm_up, self.cosine = steps + 1, cosine
+    def __init__(self, warm_up: int, *, walks: bool, cosine: bool):
+        self.warm_up, self.walks, self.cosine = warm_up, walks, cosine
         self.memory = yardsticks.Memory()
         self.mark, self.waited = 0.0, 0.0
         self.steps: list[tuple[float, float]] = []
@@ -112,7 +113,7 @@ class Stopwatch(Callback):
         return 1 <= index < self.warm_up
 
     def _walk(self, method: Distiller, batch: Batch, step: int) -> None:
-        if method.micro_batch_size is not None and method.micro_batch_size < len(batch):
+        if not self.walks or (method.micro_batch_size is not None and method.micro_batch_size < len(batch)):
             return
 
         def timed(name: str, run: Callable[[], T]) -> T:
