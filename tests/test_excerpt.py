@@ -60,7 +60,7 @@ def test_a_gradient_that_somebody_else_changed_is_cleared_whole(classifier: Make
     part = toy_data([model]).parts["train"]
     gradients(model, part.batch(range(8)), cut_down=True)
     assert matrix.gradient is not None
-    matrix.gradient.add_(1.0)
+    matrix.gradient.tensor.add_(1.0)
     after = gradients(model, part.batch([50]), cut_down=True)
     dense = gradients(model, part.batch([50]), cut_down=False)
     assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(after, dense, strict=True))
@@ -79,6 +79,25 @@ def test_several_backward_passes_within_add_up(classifier: Make, toy_data: MakeD
     assert matrix.weight.grad is not None
     again = [torch.zeros_like(p) if p.grad is None else p.grad for p in model.parameters()]
     assert all(torch.allclose(a, b, rtol=1e-10, atol=1e-14) for a, b in zip(whole, again, strict=True))
+
+
+def test_gradients_that_are_never_needed_together_share_their_memory(classifier: Make, toy_data: MakeData) -> None:
+    student, first, second = models = [classifier("bert", seed) for seed in range(3)]
+    batches = [toy_data([student]).parts["train"].batch(range(start, start + 4)) for start in (0, 20, 40)]
+    expected = [gradients(model, batch, cut_down=False) for model, batch in zip(models, batches, strict=True)]
+    excerpt.share(models)
+    seen = set()
+    for _ in range(2):
+        for model, batch, right in zip(models, batches, expected, strict=True):
+            found = gradients(model, batch, cut_down=True)
+            assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(found, right, strict=True))
+            seen.add(model.model.get_input_embeddings().weight.grad.data_ptr())
+            if model is not first:  # the teachers step together
+                excerpt.drop_gradients(model)
+            if model is second:
+                excerpt.drop_gradients(first)
+            assert (model.model.get_input_embeddings().weight.grad is None) == (model is not first)
+    assert len(seen) == 2
 
 
 def test_a_matrix_that_serves_twice_stays_as_it_is() -> None:

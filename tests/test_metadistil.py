@@ -13,9 +13,9 @@ from torch.nn.functional import cross_entropy
 
 from kd_lab import quiet
 from kd_lab.data import TextDataModule
-from kd_lab.distiller import Optimization
 from kd_lab.methods.metadistil import MetaDistil
 from kd_lab.models import Classifier, TeacherEnsemble
+from kd_lab.optimization import Optimization
 from kd_lab.tangent import differentiable_attention
 
 STEPS, ALPHA, TEMPERATURE, INNER, STUDENT_LR, TEACHER_LR, DECAY = 20, 0.5, 5.0, 0.02, 1e-3, 5e-4, 0.01

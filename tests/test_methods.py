@@ -13,9 +13,10 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from kd_lab import quiet
 from kd_lab.data import TextDataModule
-from kd_lab.distiller import Distiller, Optimization
+from kd_lab.distiller import Distiller
 from kd_lab.errors import UserError
 from kd_lab.models import Classifier, TeacherEnsemble
+from kd_lab.optimization import Optimization
 from kd_lab.settings import CONF, method_named
 
 METHODS = sorted(path.stem for path in (CONF / "method").glob("*.yaml"))

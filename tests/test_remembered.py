@@ -69,13 +69,21 @@ def test_it_is_asked_where_it_sees_other_sentences(
     assert (times == 0) == knows
 
 
-@pytest.mark.parametrize("word", ["data.max_length=12", "precision=bf16-mixed", "data.seed=1", "teacher_epochs=5"])
-def test_what_decides_the_answers_asks_anew(word: str, compose: Compose, asked: list[str], own_cache: Path) -> None:
-    train(compose, asked)
+@pytest.mark.parametrize(
+    ("word", "splits"),
+    [("data.max_length=12", 3), ("precision=bf16-mixed", 3), ("data.seed=1", 3), ("seed=1", 0)],
+)
+def test_one_teacher_is_asked_anew_by_what_decides_its_answers_and_nothing_else(
+    word: str, splits: int, compose: Compose, asked: list[str], own_cache: Path
+) -> None:
+    """A teacher from outside: one that the run makes would itself be another."""
+    first = experiment.train(compose(*KD))
+    teacher = f"teacher={first.folder.with_name(str(first.teachers[0].made_by))}"
+    experiment.train(compose(*KD, teacher, "force=true"))
     before = set((own_cache / "logits").iterdir())
-    train(compose, asked, word)
-    assert not before & (set((own_cache / "logits").iterdir()) - before)
-    assert len(set((own_cache / "logits").iterdir()) - before) == 3  # train, validation, test
+    assert len(before) == 3  # train, validation, test
+    experiment.train(compose(*KD, teacher, word))
+    assert len(set((own_cache / "logits").iterdir()) - before) == splits
 
 
 def test_a_run_is_what_it_is_without_memory(compose: Compose, monkeypatch: pytest.MonkeyPatch) -> None:

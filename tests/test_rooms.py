@@ -20,6 +20,7 @@ FLOORS = [
         "dropout",
         "encoding",
         "excerpt",
+        "optimization",
     },
     {"splits", "sections", "origins", "search", "settings", "results", "toy", "precision"},
     {"terminal", "downloads"},

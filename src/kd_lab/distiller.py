@@ -1,9 +1,8 @@
-"""What all methods share: optimizers, schedules, clipping, evaluation and logging, under manual optimization."""
+"""What all methods share: steps, clipping, evaluation and logging, under manual optimization."""
 
 import random
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, ClassVar, Self
 
@@ -11,40 +10,16 @@ import torch
 from lightning import LightningModule
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from torch.optim import AdamW, Optimizer
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torchmetrics.classification import MulticlassAccuracy
 
+from kd_lab import excerpt
 from kd_lab.encoding import Batch
 from kd_lab.errors import UserError
 from kd_lab.models import Classifier, TeacherEnsemble
+from kd_lab.optimization import Optimization
 from kd_lab.settings import Method
-
-
-@dataclass(frozen=True)
-class Optimization:
-    """How weights move: AdamW under clipping, a linear rise and a linear decay to zero.
-
-    Attributes:
-        lr: the student's peak learning rate.
-        weight_decay: for every weight.
-        clip: largest norm of all gradients together.
-        rise: share of the steps in which the learning rate rises.
-    """
-
-    lr: float = 7e-5
-    weight_decay: float = 0.01
-    clip: float = 1.0
-    rise: float = 0.06
-
-    def optimizer(self, parameters: Iterable[nn.Parameter], lr: float) -> AdamW:
-        """AdamW over ``parameters``, in one pass over memory: a seventh of the time of torch's default on a CPU."""
-        return AdamW(parameters, lr=lr, weight_decay=self.weight_decay, fused=True)
-
-    def schedule(self, optimizer: Optimizer, steps: int) -> LambdaLR:
-        """Factor (n + 1) / rising at step n while it rises, then down in a straight line; never 0 on a step taken."""
-        rising = max(1, round(self.rise * steps))
-        return LambdaLR(optimizer, lambda n: min((n + 1) / rising, max(0.0, (steps - n) / max(1, steps - rising))))
 
 
 class Distiller(LightningModule):
@@ -85,12 +60,15 @@ class Distiller(LightningModule):
         self.micro_batch_size, self.seed, self.prefix = micro_batch_size, seed, prefix
         if teachers is not None:
             teachers.requires_grad_(self.teachers_learn)
+        excerpt.share([student] if teachers is None else [student, teachers])
         classes = int(student.model.config.num_labels)
         self.accuracy = MulticlassAccuracy(classes, average="micro")
         self.teacher_accuracy = MulticlassAccuracy(classes, average="micro")
         self.teacher_updates = 0
         self.answering: Collection[str] = ("student", "teachers")
         self.validated: list[dict[str, Tensor]] = []
+        self.latest: dict[str, Tensor] = {}
+        self.losses_of_epoch: list[Tensor] = []
 
     @abstractmethod
     def loss(self, batch: Batch) -> Tensor:
@@ -117,27 +95,27 @@ class Distiller(LightningModule):
         Raises:
             UserError: if the loss or its gradient is not a finite number.
         """
-        for parameter in self.student.parameters():
-            parameter.grad = None
+        excerpt.drop_gradients(self.student)
         total = torch.zeros((), device=self.device)
         for loss in losses:
             self.manual_backward(loss)
             total += loss.detach()
         self.clip(self.student, total)
-        self.log(f"{self.prefix}train/loss", total, prog_bar=True)
-        self.log(f"{self.prefix}train/mean_loss", total, on_step=False, on_epoch=True)
+        self.losses_of_epoch.append(total)
+        self.latest[f"{self.prefix}train/loss"] = total
 
     def move_student(self) -> None:
         """The student's optimizer and schedule, along the gradient that :meth:`learn` left."""
         self._all(self.optimizers())[0].step()
         self._all(self.lr_schedulers())[0].step()
+        excerpt.drop_gradients(self.student)
 
     def accept(self, gradients: Sequence[Tensor], loss: Tensor) -> None:
         """``gradients`` of ``loss``, one per parameter, as the teachers', clipped."""
         assert self.teachers is not None
         for parameter, gradient in zip(self.teachers.parameters(), gradients, strict=True):
             parameter.grad = gradient
-        self.log(f"{self.prefix}teacher/gradient_norm", self.clip(self.teachers, loss))
+        self.latest[f"{self.prefix}teacher/gradient_norm"] = self.clip(self.teachers, loss)
 
     def move_teachers(self) -> None:
         """The teachers' optimizer and schedule, along the gradients that :meth:`accept` left."""
@@ -145,8 +123,7 @@ class Distiller(LightningModule):
         # Not Lightning's wrapper: its step would count as one of the student's in global_step.
         self._all(self.optimizers(use_pl_optimizer=False))[1].step()
         self._all(self.lr_schedulers())[1].step()
-        for parameter in self.teachers.parameters():
-            parameter.grad = None
+        excerpt.drop_gradients(self.teachers)
         # Autocast would go on using its copies of the weights as they were.
         torch.clear_autocast_cache()
         self.teacher_updates += 1
@@ -179,9 +156,20 @@ class Distiller(LightningModule):
             self.teachers.eval()
         return self
 
+    def on_train_batch_end(self, outputs: Any, batch: Batch, index: int) -> None:
+        """Log what is due; logging each value at each step would cost milliseconds of every step."""
+        last = self.trainer.is_last_batch
+        if last or self.global_step % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            for name, value in self.latest.items():
+                self.log(name, value, prog_bar=name.endswith("train/loss"))
+        if last:
+            mean = torch.stack(self.losses_of_epoch).mean()
+            self.log(f"{self.prefix}train/mean_loss", mean, on_step=False, on_epoch=True)
+
     def on_train_epoch_start(self) -> None:
         """A student in eval mode would train without dropout, and in silence."""
         self.train()
+        self.losses_of_epoch = []
 
     def on_validation_epoch_start(self) -> None:
         """The answers of an earlier validation are of other weights."""

@@ -4,13 +4,40 @@ The embedding matrix is two thirds of a small model, and a batch touches a hundr
 assumed step's new matrix and the tangent's direction are dense in torch, each as large as the matrix.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding
+
+
+class Dense:
+    """A gradient as large as the matrix, zero but for the rows it was last filled with.
+
+    Args:
+        like: the matrix.
+    """
+
+    def __init__(self, like: Tensor):
+        self.tensor = torch.zeros_like(like, requires_grad=False)
+        self.rows, self.version = torch.empty(0, dtype=torch.long, device=like.device), self.tensor._version
+
+    def fits(self, matrix: Tensor) -> bool:
+        """Whether it can be the gradient of ``matrix``."""
+        ours = self.tensor
+        return (ours.shape, ours.dtype, ours.device) == (matrix.shape, matrix.dtype, matrix.device)
+
+    def fill(self, rows: Tensor, gradient: Tensor) -> Tensor:
+        """Itself with ``gradient`` in ``rows`` and zero elsewhere: only the rows filled before are cleared."""
+        if self.tensor._version == self.version:
+            self.tensor.index_fill_(0, self.rows, 0.0)
+        else:  # somebody else has written into it
+            self.tensor.zero_()
+        self.tensor.index_copy_(0, rows, gradient)
+        self.rows, self.version = rows, self.tensor._version
+        return self.tensor
 
 
 class Embedding(nn.Embedding):
@@ -29,8 +56,8 @@ class Embedding(nn.Embedding):
         self.weight = of.weight
         self.tokens: Tensor | None = None
         self.padding: int | None = None
-        self.gradient: Tensor | None = None
-        self.filled, self.version = torch.empty(0, dtype=torch.long), -1
+        self.gradient: Dense | None = None
+        self.spare: list[Dense] = []
 
     def forward(self, input: Tensor) -> Tensor:
         """The rows of the token ids ``input`` of any shape."""
@@ -59,18 +86,33 @@ class Embedding(nn.Embedding):
             self.weight, self.tokens = whole, None
 
     def _spread(self, gradient: Tensor, whole: Tensor) -> Tensor:
-        """The gradient of the whole weight, in the memory of the last one: only the rows that it filled are cleared."""
+        """The gradient of the whole weight, in memory that served before."""
         tokens = self.tokens
         assert tokens is not None
-        if self.gradient is None or self.gradient.device != whole.device or self.gradient.dtype != whole.dtype:
-            self.gradient = torch.zeros_like(whole, requires_grad=False)
-        elif self.gradient._version == self.version:
-            self.gradient.index_fill_(0, self.filled, 0.0)
-        else:  # somebody else has written into it
-            self.gradient.zero_()
-        self.gradient.index_copy_(0, tokens, gradient)
-        self.filled, self.version = tokens, self.gradient._version
-        return self.gradient
+        if self.gradient is None or not self.gradient.fits(whole):
+            found = next((dense for dense in self.spare if dense.fits(whole)), None)
+            if found is not None:
+                self.spare.remove(found)
+            self.gradient = found or Dense(whole)
+        return self.gradient.fill(tokens, gradient)
+
+
+def share(models: Iterable[nn.Module]) -> None:
+    """Have the gradients of ``models`` in the same memory, where they are not needed at the same time."""
+    spare: list[Dense] = []
+    for module in (module for model in models for module in model.modules()):
+        if isinstance(module, Embedding):
+            module.spare = spare
+
+
+def drop_gradients(model: nn.Module) -> None:
+    """The optimizer has stepped: the gradients of ``model`` are gone, and their memory serves others."""
+    for parameter in model.parameters():
+        parameter.grad = None
+    for module in model.modules():
+        if isinstance(module, Embedding) and module.gradient is not None:
+            module.spare.append(module.gradient)
+            module.gradient = None
 
 
 def enable(model: Any) -> None:

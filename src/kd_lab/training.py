@@ -17,11 +17,12 @@ from torch import Tensor
 from kd_lab import distiller, evaluation, findings, machine, models, precision, progress, quiet, remembered, tracking
 from kd_lab.catalogue import Checkpoint
 from kd_lab.data import TextDataModule
-from kd_lab.distiller import Distiller, Optimization
+from kd_lab.distiller import Distiller
 from kd_lab.errors import UserError
 from kd_lab.evaluation import Answers
 from kd_lab.methods.finetune import Finetune
 from kd_lab.models import TeacherEnsemble
+from kd_lab.optimization import Optimization
 from kd_lab.results import Result
 
 if TYPE_CHECKING:

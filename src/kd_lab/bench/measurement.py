@@ -16,9 +16,10 @@ from kd_lab import catalogue, distiller, machine, memory, models, precision, qui
 from kd_lab.bench import passes, yardsticks
 from kd_lab.bench.variants import ROWS, Bench, Variant
 from kd_lab.data import OneAhead, TextDataModule
-from kd_lab.distiller import Distiller, Optimization
+from kd_lab.distiller import Distiller
 from kd_lab.encoding import Batch, Encoder
 from kd_lab.models import TeacherEnsemble
+from kd_lab.optimization import Optimization
 from kd_lab.sources import Rows
 from kd_lab.splits import Splits
 

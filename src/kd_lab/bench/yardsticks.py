@@ -38,7 +38,8 @@ class Memory:
     def start(self, method: Distiller) -> None:
         """Before a step; the gradients that the last one left count, wherever they are kept."""
         kept = [parameter.grad for parameter in method.parameters()]
-        kept += [module.gradient for module in method.modules() if isinstance(module, excerpt.Embedding)]
+        embeddings = [module for module in method.modules() if isinstance(module, excerpt.Embedding)]
+        kept += [dense.tensor for module in embeddings for dense in (module.gradient, *module.spare) if dense]
         self.held = sum({id(g): g.numel() * g.element_size() for g in kept if g is not None}.values())
         if method.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(method.device)

@@ -97,7 +97,7 @@ class MetaDistil(Distiller):
             self.move_teachers()
             self.learn(self._real(batch, lesson, feedback))
         self.move_student()
-        self.log("quiz/loss", feedback.quiz_loss)
+        self.latest["quiz/loss"] = feedback.quiz_loss
 
     def loss(self, batch: Batch) -> Tensor:
         """L_kd, a scalar."""
