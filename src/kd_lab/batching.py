@@ -38,6 +38,8 @@ def _buckets(order: Sequence[int], lengths: Sequence[int], batch_size: int, per_
 class TrainBatches(Sampler[list[Key]]):
     """Yields each training batch of an epoch as keys (epoch, position).
 
+    ``start`` batches are left out of the next pass, and of no other.
+
     Args:
         lengths: tokens per row.
         batch_size: rows per batch.
@@ -48,6 +50,7 @@ class TrainBatches(Sampler[list[Key]]):
     def __init__(self, lengths: Sequence[int], batch_size: int, seed: int, epoch: int = 0):
         self.lengths, self.batch_size, self.seed, self.epoch = lengths, batch_size, seed, epoch
         self.first_epoch = epoch
+        self.start = 0
 
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning before every epoch, counting from 0."""
@@ -57,7 +60,8 @@ class TrainBatches(Sampler[list[Key]]):
         return math.ceil(len(self.lengths) / self.batch_size)
 
     def __iter__(self) -> Iterator[list[Key]]:
-        for batch in length_grouped(self.lengths, self.batch_size, self.seed, self.epoch):
+        start, self.start = self.start, 0
+        for batch in length_grouped(self.lengths, self.batch_size, self.seed, self.epoch)[start:]:
             yield [(self.epoch, position) for position in batch]
 
 

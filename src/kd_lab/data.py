@@ -139,6 +139,7 @@ class TextDataModule(LightningDataModule):
         encoders: the student's first, then the teachers'; equal ones are used once.
         batch_size: of training.
         seed: of the run: order of batches and draws of noise.
+        workers: processes that prepare training batches; without any it is a thread.
         noise, p: what is done to training rows; a name of :mod:`kd_lab.noise` and its probability.
         clean_for_teachers: whether the teachers see the sentences without it.
     """
@@ -151,13 +152,14 @@ class TextDataModule(LightningDataModule):
         *,
         batch_size: int = 32,
         seed: int = 0,
+        workers: int = 0,
         noise: str = "none",
         p: float = 0.0,
         clean_for_teachers: bool = False,
     ):
         super().__init__()
         self.rows = rows
-        self.batch_size, self.seed = batch_size, seed
+        self.batch_size, self.seed, self.workers = batch_size, seed, workers
         self.first_epoch = 0
         words = vocabulary(rows.texts[number] for number in splits.train) if noise == "vocabulary" else ()
         self.parts = {name: EncodedRows(rows, numbers, encoders) for name, numbers in splits.items()}
@@ -170,7 +172,7 @@ class TextDataModule(LightningDataModule):
         """Length-grouped shuffled batches, each epoch's a function of (seed, epoch)."""
         part = self.parts["train"]
         batches = TrainBatches(part.lengths, self.batch_size, self.seed, self.first_epoch)
-        return OneAhead(part, sampler=batches, batch_size=None)
+        return OneAhead(part, sampler=batches, batch_size=None, num_workers=self.workers)
 
     def val_dataloader(self) -> OnePass:
         """The validation split."""

@@ -39,6 +39,7 @@ class Distiller(LightningModule):
     """
 
     teachers_learn: ClassVar[bool] = False
+    books: ClassVar[tuple[str, ...]] = ("teacher_updates", "latest", "losses_of_epoch")
 
     def __init__(
         self,
@@ -166,8 +167,12 @@ class Distiller(LightningModule):
             mean = torch.stack(self.losses_of_epoch).mean()
             self.log(f"{self.prefix}train/mean_loss", mean, on_step=False, on_epoch=True)
 
-    def on_train_epoch_start(self) -> None:
+    def on_train_start(self) -> None:
         """A student in eval mode would train without dropout, and in silence."""
+        self.train()
+
+    def on_train_epoch_start(self) -> None:
+        """An epoch that goes on where it was interrupted does not start."""
         self.train()
         self.losses_of_epoch = []
 
@@ -199,12 +204,18 @@ class Distiller(LightningModule):
         return {name: tensor.cpu() for name, tensor in answers.items()}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Teachers that do not move are not in the checkpoint."""
+        """Teachers that do not move are not in the checkpoint; what is not yet logged is."""
         if not self.teachers_learn:
             state = checkpoint["state_dict"]
             checkpoint["state_dict"] = {
                 name: value for name, value in state.items() if not name.startswith("teachers.")
             }
+        checkpoint["books"] = {name: getattr(self, name) for name in self.books}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """What was not yet logged."""
+        for name in self.books:
+            setattr(self, name, checkpoint["books"][name])
 
     @staticmethod
     def _all(one_or_many: Any) -> list[Any]:

@@ -1,5 +1,6 @@
 """What all doors share: whatever a user can put right is one line on standard error, and an exit code."""
 
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -8,7 +9,7 @@ from hydra.errors import HydraException
 from yaml import YAMLError
 
 from kd_lab import settings, terminal
-from kd_lab.errors import UserError
+from kd_lab.errors import Interrupted, UserError
 
 
 def wants_traceback(words: Sequence[str]) -> bool:
@@ -25,7 +26,7 @@ def one_line_errors(*, debug: bool = False, interrupted: str = "interrupted") ->
         interrupted: what is said after Ctrl-C.
 
     Raises:
-        SystemExit: with 2 after a line about what the user can put right, with 130 after Ctrl-C.
+        SystemExit: with 2 after a line about what the user can put right, with 128 + the signal's number after one.
     """
     try:
         yield
@@ -34,6 +35,9 @@ def one_line_errors(*, debug: bool = False, interrupted: str = "interrupted") ->
             raise
         terminal.complain(settings.one_line(error))
         sys.exit(2)
+    except Interrupted as error:
+        terminal.complain(str(error))
+        sys.exit(128 + error.signal)
     except KeyboardInterrupt:
         terminal.complain(interrupted)
-        sys.exit(130)
+        sys.exit(128 + signal.SIGINT)

@@ -11,7 +11,7 @@ from lightning import Trainer
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from kd_lab import machine, models, precision, progress, quiet
+from kd_lab import machine, models, precision, quiet
 from kd_lab.catalogue import Checkpoint
 from kd_lab.data import EncodedRows, OnePass, TextDataModule
 from kd_lab.distiller import Distiller
@@ -21,6 +21,7 @@ from kd_lab.noise import Noise, vocabulary
 from kd_lab.results import NoisyScores, Scores, Snapshot
 from kd_lab.settings import Settings
 from kd_lab.sources import Rows
+from kd_lab.stopping import between_steps
 
 EVALUATED = ("validation", "test")
 HARDER = tuple((noise, p) for noise in ("word", "typos") for p in (0.1, 0.2, 0.3))
@@ -122,7 +123,7 @@ def answers(
     """The logits [N, C] of ``model`` on the N rows ``numbers`` under ``noise``, and their labels [N]."""
     part = EncodedRows(rows, numbers, [model.encoder], noise=noise)
     trainer = machine.trainer(settings, "evaluation", logger=False)
-    with precision.of(settings.precision), progress.interruptible(trainer):
+    with precision.of(settings.precision), between_steps(trainer):
         table = _predict(Finetune(model), OnePass(part, epoch=0), trainer)
     return table["student"], table["labels"]
 

@@ -1,11 +1,7 @@
 """Progress of a fit: a bar with accuracies on a terminal, a line per epoch everywhere."""
 
-import signal
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from lightning import LightningModule, Trainer
@@ -58,22 +54,6 @@ class EpochLines(Callback):
             bar.print(line)
         else:
             terminal.say(line)
-
-
-@contextmanager
-def interruptible(trainer: Trainer) -> Iterator[None]:
-    """Ctrl-C inside ends in KeyboardInterrupt and works again afterwards; Lightning exits and ignores the signal."""
-    main = threading.current_thread() is threading.main_thread()
-    handler = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    except SystemExit as error:
-        if trainer.interrupted:
-            raise KeyboardInterrupt from error
-        raise
-    finally:
-        if main:
-            signal.signal(signal.SIGINT, handler)
 
 
 def callbacks(title: str, bars: bool) -> tuple[list[Callback], bool]:

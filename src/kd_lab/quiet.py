@@ -16,6 +16,10 @@ SILENCED: list[tuple[str, str]] = [
         r"The number of training batches \(\d+\) is smaller than the logging interval",
         "the last step of an epoch is logged",
     ),
+    (
+        r"You're resuming from a checkpoint that ended before the epoch",
+        "batches that were learned from are left out",
+    ),
     (r"`torch.jit.script` is deprecated", "torch's own call, where its forward mode is first used"),
     (r"`?isinstance\(treespec, LeafSpec\)`? is deprecated", "Lightning's own call; nothing a user can change"),
 ]

@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from kd_lab import doors, settings, sweeps, terminal
 from kd_lab.results import Result
 
-INTERRUPTED = "interrupted: nothing unfinished counts; the same command starts this run again"
+INTERRUPTED = "interrupted; the same command goes on from the last checkpoint"
 
 
 def run(config: DictConfig) -> float | None:

@@ -79,6 +79,8 @@ class Machine(Section):
     devices: Literal[1]
     log_every_n_steps: Count
     enable_progress_bar: bool
+    checkpoint_minutes: NotNegative
+    workers: Whole
 
 
 class Logger(Section):

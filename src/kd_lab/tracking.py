@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from torch import Tensor
 
 from kd_lab import terminal
 from kd_lab.results import Result
@@ -15,6 +16,7 @@ from kd_lab.settings import Settings
 LONGEST, LONGEST_TAG = 128, 64  # characters that W&B takes for a group and for a tag
 SECONDS_TO_CONNECT = 20
 STEP = "trainer/global_step"
+RUN_ID = "wandb_run_id.txt"
 NOT_CONFIG: Any = {"models": True, "method": {"target"}, "search": True}
 OF_ONE_RUN = (
     "RUN_ID",
@@ -30,6 +32,29 @@ OF_ONE_RUN = (
 """W&B's variables that are meant for a single run: neither its teachers nor the jobs of a sweep may take them."""
 
 
+class Curves(CSVLogger):
+    """The run folder's metrics.csv, which an interrupted run goes on with.
+
+    Args:
+        folder: of the run.
+    """
+
+    def __init__(self, folder: Path):
+        super().__init__(str(folder), name="", version="")
+        self.rows: list[dict[str, float]] = []
+
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """One row of the table."""
+        plain = {name: value.item() if isinstance(value, Tensor) else value for name, value in metrics.items()}
+        super().log_metrics(plain, step)
+        self.rows.append({**plain, "step": step or 0})
+
+    def go_on(self, rows: list[dict[str, float]]) -> None:
+        """After ``rows``, and nothing that was written since."""
+        self.rows = list(rows)
+        self.experiment.metrics = list(rows)
+
+
 @contextmanager
 def loggers(
     settings: Settings, title: str, student: str, teachers: list[str], folder: Path, *, one_of_many: bool = False
@@ -42,7 +67,7 @@ def loggers(
         folder: of the run.
         one_of_many: whether it is somebody's teacher or a job of a sweep.
     """
-    chosen: list[Logger] = [CSVLogger(str(folder), name="", version="")]
+    chosen: list[Logger] = [Curves(folder)]
     if settings.logger.name == "csv":
         yield chosen
         return
@@ -101,7 +126,7 @@ def _environment(one_of_many: bool) -> Iterator[None]:
 def _wandb(settings: Settings, title: str, student: str, teachers: list[str], folder: Path) -> WandbLogger:
     import wandb
 
-    given = os.environ
+    given, kept = os.environ, folder / RUN_ID
     mine = [student, *teachers, settings.noise.name, *given.get("WANDB_TAGS", "").split(",")]
     who = f"{' + '.join(teachers)} → {student}" if teachers else student
     words: dict[str, Any] = {
@@ -116,6 +141,8 @@ def _wandb(settings: Settings, title: str, student: str, teachers: list[str], fo
         "config": flat(settings.model_dump(mode="json", exclude=NOT_CONFIG, exclude_unset=True)),
         "settings": wandb.Settings(silent=True, console="off", init_timeout=SECONDS_TO_CONNECT),
     }
+    if "WANDB_RUN_ID" not in given and kept.is_file():
+        words |= {"id": kept.read_text(encoding="utf-8"), "resume": "allow"}
     chosen = given.get("WANDB_MODE") or (None if wandb.login(prompt=False, verify=False) else "offline")
     try:
         run = wandb.init(mode=chosen, **words)  # type: ignore[arg-type]
@@ -123,6 +150,7 @@ def _wandb(settings: Settings, title: str, student: str, teachers: list[str], fo
         reason = " ".join(str(error).split())[:200]
         terminal.say(f"W&B cannot be reached ({reason}): writing offline")
         run = wandb.init(mode="offline", **words)
+    kept.write_text(run.id, encoding="utf-8")
     run.define_metric(STEP)
     run.define_metric("*", step_metric=STEP, step_sync=True)
     run.define_metric("validation/accuracy", step_metric=STEP, step_sync=True, summary="max")

@@ -7,28 +7,25 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import torch
-from lightning import Trainer, seed_everything
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning import seed_everything
 from lightning.pytorch.loggers import Logger
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from kd_lab import distiller, evaluation, findings, machine, models, precision, progress, quiet, remembered, tracking
+from kd_lab import distiller, evaluation, findings, machine, models, precision, quiet, remembered, tracking
 from kd_lab.catalogue import Checkpoint
 from kd_lab.data import TextDataModule
-from kd_lab.distiller import Distiller
 from kd_lab.errors import UserError
 from kd_lab.evaluation import Answers
+from kd_lab.fitting import Fitting
 from kd_lab.methods.finetune import Finetune
 from kd_lab.models import TeacherEnsemble
 from kd_lab.optimization import Optimization
 from kd_lab.results import Result
+from kd_lab.stopping import between_steps
 
 if TYPE_CHECKING:
     from kd_lab.experiment import Plan
-
-MONITORED = "validation/accuracy"
 
 
 def fit_and_test(
@@ -62,11 +59,15 @@ def fit_and_test(
 
 @contextmanager
 def _folder(training: "Training") -> Iterator[None]:
-    """The folder the run writes to; what a refused run has written is worth nothing but to whoever debugs it."""
+    """The folder the run writes to, with what an interrupted one has left there to go on with.
+
+    What a refused run has written is worth nothing but to whoever debugs it.
+    """
     folder, settings = training.folder, training.settings
     try:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+        if training.fitting.place is None:
+            shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"output_dir={settings.output_dir}: cannot be written ({error.strerror})") from error
     try:
@@ -88,10 +89,10 @@ class Training:
     def __init__(self, run: "Plan", teachers: Sequence[Checkpoint]):
         quiet.libraries()
         quiet.transformers()
-        self.started = time.monotonic()
         self.run, self.settings, self.checkpoints = run, run.settings, teachers
         self.folder = run.folder.with_name(f"{run.folder.name}.unfinished")
         self.before: dict[str, Answers] = {}
+        self.fitting = Fitting(run.settings, run.fingerprint, self.folder)
         # The student's head is drawn first: it depends on the seed alone.
         seed_everything(run.settings.seed, verbose=False)
         self.student = models.load(run.student, run.rows.label_names, run.settings.data.max_length)
@@ -103,6 +104,7 @@ class Training:
             [model.encoder for model in (self.student, *members)],
             batch_size=run.settings.batch_size,
             seed=run.settings.seed,
+            workers=run.settings.trainer.workers,
             noise=run.settings.noise.name,
             p=run.settings.noise.p,
             clean_for_teachers=run.settings.noise.teacher_sees == "clean",
@@ -128,20 +130,21 @@ class Training:
 
     def carry_out(self, loggers: list[Logger], *, asked_for: bool = True) -> Result:
         """Warm up, fit, evaluate and save; result.json comes last."""
+        fitting = self.fitting
         if self.teachers is not None:
             if not self.method.teachers_learn:
                 remembered.teach(self.teachers, self.checkpoints, self.settings, self.data)
-            self._warm_up(loggers)
-        trainer, best = self._fit(loggers)
+            if self.settings.warmup_epochs:
+                warm_up = Finetune(self.student, prefix="warmup/", **self.machinery)
+                fitting.warm_up(warm_up, self.data, loggers)
+        fitting.fit(self.method, self.data, loggers)
         # Teachers that do not move are not asked again.
         who = ["student", "teachers"] if self.method.teachers_learn else ["student"]
         at_end = self._ask(who, self.method.validated)
         displacement = self._displacement()
-        checkpoint = torch.load(best.best_model_path, weights_only=True)
-        missing = self.method.load_state_dict(checkpoint["state_dict"], strict=False).missing_keys
-        assert self.method.teachers_learn is False or not missing
-        best_epoch = int(checkpoint["epoch"]) + 1
-        answers = at_end if best_epoch == trainer.current_epoch else self._ask(who)
+        self.method.load_state_dict(fitting.best.weights, strict=False)
+        best_epoch = fitting.best.epoch + 1
+        answers = at_end if best_epoch == fitting.epochs else self._ask(who)
         self._save(answers)
         result = findings.of(
             run=self.run,
@@ -154,11 +157,11 @@ class Training:
             at_end=at_end,
             under_noise=self.run.under_noise(self.folder) if asked_for else [],
             best_epoch=best_epoch,
-            epochs=trainer.current_epoch,
-            steps=trainer.global_step,
+            epochs=fitting.epochs,
+            steps=fitting.steps,
             teacher_updates=self.method.teacher_updates,
             teacher_displacement=displacement,
-            seconds=time.monotonic() - self.started,
+            seconds=time.monotonic() - fitting.started,
         )
         tracking.show(loggers, result, evaluation.wrong(answers["test"], self.run.rows))
         result.write(self.folder)
@@ -180,39 +183,9 @@ class Training:
                     f"commonest label ({majority:.1%}): {ours if teacher.run else theirs}"
                 )
 
-    def _warm_up(self, loggers: list[Logger]) -> None:
-        epochs = self.settings.warmup_epochs
-        if epochs:
-            # Numbered −epochs … −1: the distillation's batches and noise stay what they are without a warm-up.
-            self.data.first_epoch = -epochs
-            warm_up = Finetune(self.student, prefix="warmup/", **self.machinery)
-            self._run(machine.trainer(self.settings, "warm-up", epochs=epochs, logger=loggers), warm_up)
-            self.data.first_epoch = 0
-
-    def _fit(self, loggers: list[Logger]) -> tuple[Trainer, ModelCheckpoint]:
-        # Of equally good epochs the earliest is kept.
-        best = ModelCheckpoint(self.folder / "checkpoints", "best", MONITORED, mode="max", save_weights_only=True)
-        callbacks: list[Callback] = [best]
-        if self.settings.patience:
-            callbacks.append(EarlyStopping(MONITORED, patience=self.settings.patience, mode="max"))
-        trainer = machine.trainer(
-            self.settings,
-            self.settings.method.name,
-            epochs=self.settings.max_epochs,
-            logger=loggers,
-            callbacks=callbacks,
-            enable_checkpointing=True,
-        )
-        self._run(trainer, self.method)
-        return trainer, best
-
-    def _run(self, trainer: Trainer, method: Distiller) -> None:
-        with progress.interruptible(trainer):
-            trainer.fit(method, datamodule=self.data)
-
     def _ask(self, who: Sequence[str], validated: Sequence[dict[str, Tensor]] = ()) -> dict[str, Answers]:
         trainer = machine.trainer(self.settings, "evaluation", logger=False)
-        with progress.interruptible(trainer):
+        with between_steps(trainer):
             return evaluation.ask(self.method, self.data, trainer, who, self.before, validated)
 
     def _displacement(self) -> float:
@@ -236,4 +209,4 @@ class Training:
         (folder / "splits.json").write_text(json.dumps(dict(run.splits.items())) + "\n", encoding="utf-8")
         composed = self.settings.model_dump(mode="json", by_alias=True, exclude_unset=True)
         (folder / "config.yaml").write_text(OmegaConf.to_yaml(composed), encoding="utf-8")
-        shutil.rmtree(folder / "checkpoints")
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)

@@ -1,0 +1,64 @@
+"""SIGTERM and Ctrl-C during a fit: the step at hand is finished, everything is saved, then the run ends."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from lightning import Trainer
+
+from kd_lab.errors import Interrupted
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stopped(BaseException):
+    """Raised between two steps; no ``except Exception`` may take it for a failure. Its text says what is saved."""
+
+
+class Wish:
+    """Whether somebody wishes the run to end, and by which signal."""
+
+    def __init__(self) -> None:
+        self.signal = 0
+
+    def __bool__(self) -> bool:
+        return self.signal != 0
+
+    def listen(self) -> None:
+        """From now on the first signal is a wish, and the second ends the run at once."""
+        if threading.current_thread() is threading.main_thread():
+            for number in SIGNALS:
+                signal.signal(number, self._hear)
+
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        if self.signal:
+            raise KeyboardInterrupt
+        self.signal = number
+
+
+@contextmanager
+def between_steps(trainer: Trainer, wish: Wish | None = None) -> Iterator[None]:
+    """What ends a fit or an evaluation inside becomes KeyboardInterrupt, and signals mean afterwards what they meant.
+
+    Lightning itself exits on Ctrl-C, and ignores it from then on.
+
+    Raises:
+        Interrupted: where everything was saved before.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        yield
+    except Stopped as stopped:
+        assert wish is not None
+        raise Interrupted(str(stopped), wish.signal) from None
+    except SystemExit as error:
+        if trainer.interrupted:
+            raise KeyboardInterrupt from error
+        raise
+    finally:
+        if main:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
