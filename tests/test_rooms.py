@@ -22,16 +22,18 @@ FLOORS = [
         "excerpt",
         "optimization",
         "stopping",
+        "rank",
     },
     {"splits", "sections", "origins", "search", "settings", "results", "toy", "precision"},
     {"terminal", "downloads"},
     {"sources", "sweeps", "catalogue", "fingerprint", "teachers", "models"},
-    {"data", "distiller", "progress", "shelf", "tracking", "machine"},
+    {"data", "distiller", "progress", "shelf", "tracking", "machine", "locks", "ranks"},
     {"methods.finetune", "methods.kd", "methods.metadistil"},
     {"checkpoints"},
     {"evaluation", "findings", "fitting"},
     {"remembered"},
     {"training"},
+    {"crew"},
     {"experiment"},
     {"doors"},
     {"bench.variants", "bench.table", "bench.published", "bench.picture"},
@@ -45,6 +47,8 @@ MATHEMATICS = {"noise", "losses", "hypergradient", "tangent", "excerpt", "batchi
 BEFORE_TORCH = {"errors", "memory", "quiet", "noise", "splits", "settings", "results", "downloads", "toy", "sources"}
 BEFORE_TORCH |= {"sections", "origins", "search", "sweeps", "catalogue", "fingerprint", "teachers", "terminal"}
 BEFORE_TORCH |= {
+    "rank",
+    "locks",
     "experiment",
     "doors",
     "run",

@@ -19,7 +19,7 @@ from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
-from kd_lab import terminal
+from kd_lab import rank, ranks, terminal
 from kd_lab.downloads import sha256_of
 from kd_lab.stopping import Stopped, Wish
 from kd_lab.tracking import Curves
@@ -28,18 +28,25 @@ KEPT = 2
 
 
 class Files(CheckpointIO):
-    """Files that are there whole or not at all, and hold nothing but tensors and plain values."""
+    """Files that are there whole or not at all, and hold nothing but tensors and plain values.
+
+    Attributes:
+        error: why the last one could not be written; it is not raised, since other processes would wait in vain.
+    """
+
+    error: Exception | None = None
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Write beside ``path``, then rename."""
-        scratch = Path(path).with_suffix(".partial")
+        scratch, self.error = Path(path).with_suffix(".partial"), None
         try:
             with scratch.open("wb") as file:
                 torch.save(checkpoint, file)
                 file.flush()
                 os.fsync(file.fileno())
             scratch.replace(path)
-        finally:
+        except (OSError, RuntimeError) as error:  # torch's writer says RuntimeError where a disk is full
+            self.error = error
             scratch.unlink(missing_ok=True)
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
@@ -82,6 +89,8 @@ def newest(folder: Path, run: Mapping[str, Any]) -> Place | None:
 
 
 def _remove(stem: Path) -> None:
+    if rank.number():
+        return
     for suffix in (".json", ".ckpt", ".partial"):
         stem.with_suffix(suffix).unlink(missing_ok=True)
 
@@ -101,7 +110,7 @@ class Checkpoints(Callback):
     def __init__(self, folder: Path, stage: str, run: Mapping[str, Any], minutes: float, wish: Wish, started: float):
         self.folder, self.stage, self.run, self.minutes, self.wish = folder, stage, run, minutes, wish
         self.last, self.started = time.monotonic(), started
-        self.learned = 0
+        self.files, self.learned = Files(), 0
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         """After Lightning has set signals for itself, and before the first batch is made."""
@@ -110,14 +119,16 @@ class Checkpoints(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Any, index: int) -> None:
         """Between two steps of an epoch; before its first, Lightning could not find back into the loop."""
-        due = self.wish or time.monotonic() - self.last >= 60 * self.minutes
+        device = trainer.strategy.root_device
+        asked = ranks.anywhere(bool(self.wish), device)
+        due = asked or ranks.anywhere(time.monotonic() - self.last >= 60 * self.minutes, device)
         said = self._save(trainer) if due and index else ""
-        if self.wish and (index or trainer.num_training_batches == 1):
+        if asked and (index or trainer.num_training_batches == 1):
             raise Stopped(f"interrupted: {said or 'nothing is saved'}; the same command goes on")
 
     def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
         """A wish that came too late for a checkpoint."""
-        if self.wish:
+        if ranks.anywhere(bool(self.wish), trainer.strategy.root_device):
             raise Stopped("interrupted at the end of the training; the same command goes on from the last checkpoint")
 
     def on_save_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -142,6 +153,10 @@ class Checkpoints(Callback):
         try:
             self.folder.mkdir(exist_ok=True)
             trainer.save_checkpoint(stem.with_suffix(".ckpt"))
+            if self.files.error:
+                raise self.files.error
+            if rank.number():
+                return ""
             about = {"sha256": sha256_of(stem.with_suffix(".ckpt")), "stage": self.stage, "run": self.run}
             scratch = stem.with_suffix(".partial")
             scratch.write_text(json.dumps(about), encoding="utf-8")

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torchmetrics.classification import MulticlassAccuracy
 
-from kd_lab import excerpt
+from kd_lab import excerpt, ranks
 from kd_lab.encoding import Batch
 from kd_lab.errors import UserError
 from kd_lab.models import Classifier, TeacherEnsemble
@@ -77,7 +77,8 @@ class Distiller(LightningModule):
 
     def on_train_batch_start(self, batch: Batch, index: int) -> None:
         """Seed the step's dropout."""
-        torch.manual_seed(random.Random(f"dropout/{self.seed}/{self.prefix}{self.global_step}").getrandbits(63))
+        mine = f"/{self.global_rank}" if self.global_rank else ""
+        torch.manual_seed(random.Random(f"dropout/{self.seed}/{self.prefix}{self.global_step}{mine}").getrandbits(63))
 
     def training_step(self, batch: Batch, index: int) -> None:
         """One step of the student."""
@@ -87,8 +88,13 @@ class Distiller(LightningModule):
 
     def losses(self, batch: Batch) -> Iterator[Tensor]:
         """What each micro-batch adds to the loss of ``batch``, which is a mean over rows."""
-        for part in batch.split(self.micro_batch_size):
-            yield self.loss(part) * (len(part) / len(batch))
+        for part, share in self.parts(batch):
+            yield self.loss(part) * share
+
+    def parts(self, batch: Batch) -> list[tuple[Batch, float]]:
+        """The micro-batches of ``batch`` that are this process's, and the share of each in the batch."""
+        mine, weight = ranks.own(batch)
+        return [(part, weight * len(part) / len(batch)) for part in mine.split(self.micro_batch_size)]
 
     def learn(self, losses: Iterable[Tensor]) -> None:
         """The student's clipped gradient of the sum of ``losses``, one graph at a time.
@@ -101,6 +107,7 @@ class Distiller(LightningModule):
         for loss in losses:
             self.manual_backward(loss)
             total += loss.detach()
+        ranks.add_up([total, *(p.grad for p in self.student.parameters() if p.grad is not None)])
         self.clip(self.student, total)
         self.losses_of_epoch.append(total)
         self.latest[f"{self.prefix}train/loss"] = total

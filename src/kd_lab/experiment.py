@@ -3,11 +3,12 @@
 Nothing here imports torch before it is known that there is something to train.
 """
 
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 
-from kd_lab import catalogue, fingerprint, memory, results, sources, splits, teachers, terminal
+from kd_lab import catalogue, fingerprint, locks, memory, rank, results, sources, splits, teachers, terminal
 from kd_lab.catalogue import Checkpoint
 from kd_lab.errors import UserError
 from kd_lab.results import NoisyScores, Result
@@ -144,20 +145,44 @@ def carry_out(run: Plan, *, one_of_many: bool = False, asked_for: bool = True) -
         one_of_many: see :func:`train`.
         asked_for: whether somebody wants this very result; else the run serves as a teacher.
     """
-    if not run.settings.force and (result := run.finished()):
-        terminal.say(f"found finished: {run.title}")
-        return _tested_under_noise(run, result) if asked_for and not result.under_noise else result
+    if result := _found(run, asked_for=asked_for):
+        return result
     results.refuse_unwritable(run.settings.output_dir)
+    # Among several processes the first one holds it for all.
+    with nullcontext() if rank.number() else locks.held(run.folder, run.title):
+        # Whoever held it may have finished this very run.
+        if result := _found(run, asked_for=asked_for):
+            return result
+        return _make(run, one_of_many=one_of_many, asked_for=asked_for)
+
+
+def _found(run: Plan, *, asked_for: bool) -> Result | None:
+    """The result of a run that is finished, unless it is to be made again."""
+    if run.settings.force or (result := run.finished()) is None:
+        return None
+    terminal.say(f"found finished: {run.title}")
+    return _tested_under_noise(run, result) if asked_for and not result.under_noise else result
+
+
+def _make(run: Plan, *, one_of_many: bool, asked_for: bool) -> Result:
+    """Train it, its missing teachers first."""
     if run.teachers:
         terminal.say(run.title)
     made = [_ready(teacher) for teacher in run.teachers]
     memory.keep_freed()
     # Seconds of imports, spent only where something is trained.
+    from kd_lab import crew
     from kd_lab.training import fit_and_test
 
     sizes = ", ".join(f"{len(rows):,} {name}" for name, rows in run.splits.items())
     terminal.say(f"training {run.title} ({sizes})")
-    return fit_and_test(run, made, one_of_many=one_of_many, asked_for=asked_for)
+    options = {"one_of_many": one_of_many, "asked_for": asked_for}
+    if run.settings.trainer.devices == 1 or rank.among_others():
+        return fit_and_test(run, made, **options)
+    crew.carry_out(run, made, options)
+    result = results.read(run.folder)
+    assert result is not None
+    return result
 
 
 def _tested_under_noise(run: Plan, result: Result) -> Result:

@@ -9,7 +9,7 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping
 from lightning.pytorch.loggers import Logger
 
 from kd_lab import checkpoints, machine, results
-from kd_lab.checkpoints import Best, Checkpoints, Files
+from kd_lab.checkpoints import Best, Checkpoints
 from kd_lab.data import TextDataModule
 from kd_lab.distiller import Distiller
 from kd_lab.settings import Settings
@@ -72,7 +72,13 @@ class Fitting:
         wish = Wish()
         saver = Checkpoints(self.folder, stage, self.run, self.settings.trainer.checkpoint_minutes, wish, self.started)
         trainer = machine.trainer(
-            self.settings, title, epochs=epochs, logger=list(loggers), callbacks=[*callbacks, saver], plugins=[Files()]
+            self.settings,
+            title,
+            epochs=epochs,
+            together=True,
+            logger=list(loggers),
+            callbacks=[*callbacks, saver],
+            plugins=[saver.files],
         )
         path = self.place.path if self.place is not None and self.place.stage == stage else None
         with between_steps(trainer, wish):

@@ -55,6 +55,7 @@ class Lesson:
             its own, one teacher's at a time.
         quiz_losses: θ' -> scalar each; L_quiz is their sum.
         inner_lr: μ, the size of the assumed step.
+        add_up: makes of tensors their sums over all processes that hold parts of the lesson, in place.
     """
 
     student: Parameters
@@ -62,6 +63,7 @@ class Lesson:
     parts: tuple[Part, ...]
     quiz_losses: tuple[Callable[[Parameters], Tensor], ...]
     inner_lr: float
+    add_up: Callable[[Sequence[Tensor]], None] = lambda tensors: None
 
     @property
     def whole(self) -> bool:
@@ -124,10 +126,13 @@ def unrolled(lesson: Lesson) -> Feedback:
     taught = [torch.stack([logits() for logits in part.teacher_logits]).mean(dim=0) for part in lesson.parts]
     losses = [part.distillation_loss(*both) for part, *both in zip(lesson.parts, student_logits, taught, strict=True)]
     gradients = _gradients(torch.stack(losses).sum(), theta, create_graph=True)
-    assumed = assumed_step(lesson, gradients)
-    quiz_loss = torch.stack([loss(assumed) for loss in lesson.quiz_losses]).sum()
-    feedback = _gradients(quiz_loss, phi, retain_graph=True)
-    return Feedback(feedback, quiz_loss.detach(), student_logits[0] if lesson.whole else None)
+    together = tuple(gradient.detach().clone() for gradient in gradients)
+    lesson.add_up(together)
+    quiz_loss, v = quiz_gradient(lesson, assumed_step(lesson, together))
+    along = [-lesson.inner_lr * slope for slope in v.values()]
+    feedback = torch.autograd.grad(gradients, phi, along, retain_graph=True, materialize_grads=True)
+    lesson.add_up(feedback)
+    return Feedback(feedback, quiz_loss, student_logits[0] if lesson.whole else None)
 
 
 HYPERGRADIENTS: dict[str, Hypergradient] = {
@@ -140,8 +145,10 @@ HYPERGRADIENTS: dict[str, Hypergradient] = {
 
 def _from_tangent(lesson: Lesson, slope: Slope) -> Feedback:
     learned = [_learn(lesson, part, slope) for part in lesson.parts]
+    gradients = _sum([gradients for *_, gradients, _ in learned])
+    lesson.add_up(gradients)
     with torch.no_grad():
-        assumed = assumed_step(lesson, _sum([gradients for *_, gradients, _ in learned]))
+        assumed = assumed_step(lesson, gradients)
     quiz_loss, v = quiz_gradient(lesson, assumed)
     told = []
     for part, (student_logits, members, _, tangent_along) in zip(lesson.parts, learned, strict=True):
@@ -149,7 +156,9 @@ def _from_tangent(lesson: Lesson, slope: Slope) -> Feedback:
         cotangent = _cotangent(lesson, part, student_logits, taught, tangent_along(v)) / len(members)
         backwards = zip(lesson.teachers, members, part.teacher_logits, strict=True)
         told.append([_gradients(kept if lesson.whole else again(), phi, cotangent) for phi, kept, again in backwards])
-    return Feedback(_sum([tuple(chain(*part)) for part in told]), quiz_loss, learned[0][0] if lesson.whole else None)
+    feedback = _sum([tuple(chain(*part)) for part in told])
+    lesson.add_up(feedback)
+    return Feedback(feedback, quiz_loss, learned[0][0] if lesson.whole else None)
 
 
 def _learn(lesson: Lesson, part: Part, slope: Slope) -> Learned:
@@ -195,7 +204,9 @@ def quiz_gradient(lesson: Lesson, assumed: dict[str, Tensor]) -> tuple[Tensor, d
         total = gradients if total is None else tuple(a.add_(b) for a, b in zip(total, gradients, strict=True))
         losses.append(loss.detach())
     assert total is not None
-    return torch.stack(losses).sum(), dict(zip(assumed, total, strict=True))
+    together = torch.stack(losses).sum()
+    lesson.add_up([together, *total])
+    return together, dict(zip(assumed, total, strict=True))
 
 
 def _sum(parts: Sequence[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:

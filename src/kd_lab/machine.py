@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from lightning import Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
 
-from kd_lab import precision, progress
+from kd_lab import precision, progress, rank, ranks
 from kd_lab.errors import UserError
 from kd_lab.settings import Settings
 
@@ -25,6 +26,7 @@ def trainer(
     title: str,
     *,
     epochs: int | None = None,
+    together: bool = False,
     callbacks: Sequence[Callback] = (),
     **options: Any,
 ) -> Trainer:
@@ -34,18 +36,21 @@ def trainer(
         settings: ``trainer`` and ``precision`` of them.
         title: in a word or two.
         epochs: at most.
+        together: with the other processes of the run, where it has several.
         callbacks: besides the progress.
         **options: of lightning.Trainer.
 
     Raises:
         UserError: if the machine has no such accelerator.
     """
-    machine = settings.trainer
+    machine, several = settings.trainer, together and rank.among_others()
     shown, bars = progress.callbacks(title, machine.enable_progress_bar)
     try:
         return Trainer(
             accelerator=machine.accelerator,
-            devices=machine.devices,
+            devices=machine.devices if several else _own_device(),
+            num_nodes=machine.num_nodes if several else 1,
+            strategy=ranks.Together() if several else "auto",
             log_every_n_steps=machine.log_every_n_steps,
             max_epochs=epochs,
             precision=precision.LIGHTNING[settings.precision],
@@ -55,3 +60,8 @@ def trainer(
         )
     except (MisconfigurationException, ValueError, RuntimeError) as error:
         raise UserError(f"trainer.accelerator={machine.accelerator}: {str(error).splitlines()[0]}") from error
+
+
+def _own_device() -> int | list[int]:
+    """One; among several processes each has its own GPU."""
+    return [rank.local()] if rank.among_others() and torch.cuda.is_available() else 1

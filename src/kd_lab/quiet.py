@@ -20,6 +20,7 @@ SILENCED: list[tuple[str, str]] = [
         r"You're resuming from a checkpoint that ended before the epoch",
         "batches that were learned from are left out",
     ),
+    (r"It is recommended to use `self.log\(.*sync_dist=True", "what is logged is the same in all processes"),
     (r"`torch.jit.script` is deprecated", "torch's own call, where its forward mode is first used"),
     (r"`?isinstance\(treespec, LeafSpec\)`? is deprecated", "Lightning's own call; nothing a user can change"),
 ]

@@ -76,7 +76,9 @@ class Machine(Section):
     """What lightning.Trainer is told of the machine; none of it may change a result."""
 
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps", "tpu"]
-    devices: Literal[1]
+    devices: Count
+    num_nodes: Count
+    strategy: Literal["auto", "ddp"]
     log_every_n_steps: Count
     enable_progress_bar: bool
     checkpoint_minutes: NotNegative

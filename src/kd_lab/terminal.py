@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from kd_lab import rank
 from kd_lab.results import ModelResult, Result, Snapshot
 
 if TYPE_CHECKING:
@@ -20,8 +21,9 @@ console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isat
 
 
 def say(text: str) -> None:
-    """One line for the person at the terminal."""
-    console.print(text, markup=False)
+    """One line for the person at the terminal; of several processes the first one speaks."""
+    if rank.number() == 0:
+        console.print(text, markup=False)
 
 
 def complain(text: str) -> None:

@@ -12,7 +12,20 @@ from lightning.pytorch.loggers import Logger
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from kd_lab import distiller, evaluation, findings, machine, models, precision, quiet, remembered, tracking
+from kd_lab import (
+    distiller,
+    evaluation,
+    findings,
+    machine,
+    models,
+    precision,
+    quiet,
+    rank,
+    ranks,
+    remembered,
+    results,
+    tracking,
+)
 from kd_lab.catalogue import Checkpoint
 from kd_lab.data import TextDataModule
 from kd_lab.errors import UserError
@@ -43,6 +56,8 @@ def fit_and_test(
         UserError: for a teacher that knows nothing, weights that do not fit, or a loss that is no number.
     """
     training = Training(run, teachers)
+    if rank.number():
+        return training.follow()
     names = [teacher.name for teacher in teachers]
     with precision.of(run.settings.precision):
         training.examine_teachers()
@@ -53,6 +68,7 @@ def fit_and_test(
     # An earlier result stays until this one is whole.
     shutil.rmtree(run.folder, ignore_errors=True)
     training.folder.rename(run.folder)
+    ranks.wait()
     tracking.say_how_to_sync(loggers, run.folder)
     return result.model_copy(update={"folder": run.folder})
 
@@ -128,16 +144,34 @@ class Training:
             self.before = remembered.before(self.teachers, self.checkpoints, self.settings, self.data)
             self._refuse_ignorant_teachers()
 
-    def carry_out(self, loggers: list[Logger], *, asked_for: bool = True) -> Result:
-        """Warm up, fit, evaluate and save; result.json comes last."""
-        fitting = self.fitting
+    def follow(self) -> Result:
+        """The part of a process that is not the first: it trains and writes nothing.
+
+        Raises:
+            UserError: if the first one has not brought it to an end.
+        """
+        with precision.of(self.settings.precision):
+            self.examine_teachers()
+            self.train([])
+        ranks.wait()
+        if (result := results.read(self.run.folder)) is None:
+            raise UserError(f"{self.run.folder} holds no result; the same command goes on")
+        return result
+
+    def train(self, loggers: list[Logger]) -> None:
+        """Warm up and fit."""
         if self.teachers is not None:
             if not self.method.teachers_learn:
                 remembered.teach(self.teachers, self.checkpoints, self.settings, self.data)
             if self.settings.warmup_epochs:
                 warm_up = Finetune(self.student, prefix="warmup/", **self.machinery)
-                fitting.warm_up(warm_up, self.data, loggers)
-        fitting.fit(self.method, self.data, loggers)
+                self.fitting.warm_up(warm_up, self.data, loggers)
+        self.fitting.fit(self.method, self.data, loggers)
+
+    def carry_out(self, loggers: list[Logger], *, asked_for: bool = True) -> Result:
+        """Warm up, fit, evaluate and save; result.json comes last."""
+        fitting = self.fitting
+        self.train(loggers)
         # Teachers that do not move are not asked again.
         who = ["student", "teachers"] if self.method.teachers_learn else ["student"]
         at_end = self._ask(who, self.method.validated)

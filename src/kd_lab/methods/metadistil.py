@@ -24,6 +24,7 @@ from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from kd_lab import ranks
 from kd_lab.distiller import Distiller
 from kd_lab.dropout import same_dropout
 from kd_lab.encoding import Batch
@@ -114,13 +115,15 @@ class MetaDistil(Distiller):
 
     def lesson(self, batch: Batch, quiz: Sequence[Batch]) -> Lesson:
         """The meta-step on ``batch`` and ``quiz`` as functions of plain tensors, in micro-batches."""
-        shares = [(part, 1 / len(whole) / len(quiz)) for whole in quiz for part in self._sheets(whole)]
+        own = [(len(whole), *ranks.own(whole)) for whole in quiz]
+        shares = [(part, weight / rows / len(quiz)) for rows, mine, weight in own for part in self._sheets(mine)]
         return Lesson(
             student=dict(self.student.named_parameters()),
             teachers=tuple(tuple(member.parameters()) for member in self.teachers),
-            parts=tuple(self._part(part, len(part) / len(batch)) for part in batch.split(self.micro_batch_size)),
+            parts=tuple(self._part(part, share) for part, share in self.parts(batch)),
             quiz_losses=tuple(partial(self._quiz_loss, part=part, row=row) for part, row in shares),
             inner_lr=self.inner_lr,
+            add_up=ranks.add_up,
         )
 
     def configure_optimizers(self) -> tuple[list[Optimizer], list[LambdaLR]]:
@@ -151,7 +154,7 @@ class MetaDistil(Distiller):
 
     def _real(self, batch: Batch, lesson: Lesson, feedback: Feedback) -> Iterator[Tensor]:
         """L_kd once more, with the teachers as they are now and the dropout of the assumed step, part by part."""
-        for part, functions in zip(batch.split(self.micro_batch_size), lesson.parts, strict=True):
+        for (part, _), functions in zip(self.parts(batch), lesson.parts, strict=True):
             logits = feedback.student_logits
             if logits is None:
                 logits = functions.student_logits(lesson.student)

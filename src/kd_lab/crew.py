@@ -1,0 +1,91 @@
+"""Starts the processes of ``trainer.devices=N``: each carries out the same run, and nothing but this run.
+
+Lightning's own launcher repeats the command line instead, which under ``-m`` is the whole sweep, and whose copies would
+wait for the lock that their first sibling holds.
+"""
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from multiprocessing import get_context
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from torch.multiprocessing.spawn import ProcessExitedException, start_processes
+
+from kd_lab import memory
+from kd_lab.catalogue import Checkpoint
+from kd_lab.errors import Interrupted, UserError
+
+if TYPE_CHECKING:
+    from kd_lab.experiment import Plan
+
+
+def carry_out(run: "Plan", teachers: Sequence[Checkpoint], options: dict[str, Any]) -> None:
+    """:func:`kd_lab.training.fit_and_test` by as many processes as ``run.settings.trainer.devices`` says.
+
+    Raises:
+        UserError, Interrupted: as it would here; UserError also where a process ends without a word.
+    """
+    words: Any = get_context("spawn").SimpleQueue()
+    given = (run.settings.trainer.devices, free_port(), words, run, teachers, options)
+    together: Any = start_processes(_work, given, run.settings.trainer.devices, join=False)  # type: ignore
+    forwarded: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        for number in forwarded:
+            signal.signal(number, _forward_to(together.pids()))
+        while not together.join():
+            pass
+    except ProcessExitedException as error:
+        kind, text, number = words.get() if not words.empty() else ("", "", 0)
+        if kind == "UserError":
+            raise UserError(text) from None
+        if kind == "Interrupted":
+            raise Interrupted(text, number) from None
+        raise UserError(
+            f"process {error.error_index + 1} of {run.settings.trainer.devices} ended without a word "
+            f"(exit code {error.exit_code}); the same command goes on from the last checkpoint"
+        ) from None
+    finally:
+        for number, handler in forwarded.items():
+            signal.signal(number, handler)
+
+
+def _work(
+    rank: int, count: int, port: int, words: Any, run: "Plan", teachers: Sequence[Checkpoint], options: dict[str, Any]
+) -> None:
+    os.setpgid(0, 0)  # a Ctrl-C of the terminal's reaches the parent, which hands it on once
+    take_place(rank, count, port)
+    memory.keep_freed()
+    from kd_lab.training import fit_and_test
+
+    try:
+        fit_and_test(run, teachers, **options)
+    except (UserError, Interrupted) as error:
+        if rank == 0:
+            words.put((type(error).__name__, str(error), getattr(error, "signal", 0)))
+        sys.exit(2)
+
+
+def take_place(rank: int, count: int, port: int) -> None:
+    """Be process ``rank`` of ``count`` that meet at ``port`` of this machine."""
+    ours = {"KD_LAB_PROCESS": rank, "KD_LAB_PROCESSES": count}
+    lightnings = {"LOCAL_RANK": rank, "NODE_RANK": 0, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    os.environ.update({name: str(value) for name, value in (ours | lightnings).items()})
+
+
+def _forward_to(children: Sequence[int]) -> Any:
+    def forward(number: int, frame: FrameType | None) -> None:
+        for child in children:
+            os.kill(child, number)
+
+    return forward
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens at."""
+    with socket.socket() as finder:
+        finder.bind(("127.0.0.1", 0))
+        return int(finder.getsockname()[1])

@@ -1,0 +1,91 @@
+"""Two processes with half the batch each take the steps that one takes with the whole."""
+
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning import seed_everything
+from torch import Tensor, nn
+from torch.multiprocessing.spawn import start_processes
+
+from kd_lab import catalogue, crew, distiller, machine, models, quiet, settings, sources, splits
+from kd_lab.data import TextDataModule
+from kd_lab.models import Classifier, TeacherEnsemble
+from kd_lab.optimization import Optimization
+from kd_lab.settings import Method, method_named
+
+EPOCHS, BATCH = 13, 53  # 160 rows make 4 batches, of which the last has one row: the second process has none of it
+CASES: dict[str, tuple[str, int, dict[str, Any], int | None]] = {
+    "finetune": ("finetune", 0, {}, None),
+    "kd": ("kd", 1, {}, 7),
+    "metadistil": ("metadistil", 1, {"inner_lr": 0.1, "teacher_lr": 1e-3, "quiz_batch_size": 3}, None),
+    "metadistil, two teachers": ("metadistil", 2, {"inner_lr": 0.1, "teacher_lr": 1e-3, "teacher_every": 2}, 20),
+    "metadistil, unrolled": ("metadistil", 1, {"inner_lr": 0.1, "teacher_lr": 1e-3, "hypergradient": "unrolled"}, None),
+}
+"""Method, teachers, settings of the method, rows per micro-batch."""
+
+
+def train(case: str, devices: int) -> dict[str, Tensor]:
+    """52 steps in float64 without dropout: the weights in the end."""
+    name, members, arguments, size = CASES[case]
+    quiet.libraries()
+    quiet.transformers()
+    seed_everything(0, verbose=False)
+    checked = settings.check(settings.compose(["experiment=smoke", "data.rows=200", "precision=float32"]))
+    checked = checked.model_copy(update={"trainer": checked.trainer.model_copy(update={"devices": devices})})
+    student, *teachers = (_classifier(checked, kind) for kind in ("tiny-distilbert", "tiny-bert", "tiny-roberta"))
+    teachers = teachers[:members]
+    rows = sources.load(checked.data)
+    cut = splits.cut(rows.texts, rows.labels, checked.data.sizes, checked.data.holdout, 0)
+    encoders = [model.encoder for model in (student, *teachers)]
+    data = TextDataModule(rows, cut, encoders, batch_size=BATCH)
+    method = Method.model_validate(method_named(name).model_dump(exclude_unset=True, by_alias=True) | arguments)
+    built = distiller.build(
+        method,
+        student,
+        TeacherEnsemble(teachers) if teachers else None,
+        quiz=data.quiz_batch,
+        micro_batch_size=size,
+        optimization=Optimization(lr=1e-3),
+    )
+    trainer = machine.trainer(checked, case, epochs=EPOCHS, together=True, logger=False, limit_val_batches=0)
+    trainer.fit(built, datamodule=data)
+    assert trainer.global_step == 52
+    return {key: value.clone() for key, value in built.state_dict().items()}
+
+
+def _classifier(checked: settings.Settings, kind: str) -> Classifier:
+    made = models.load(catalogue.locate(kind, checked.models), ("negative", "positive"), 64).double()
+    for module in made.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    return made
+
+
+def work(process: int, port: int, folder: Path) -> None:
+    """What each of the two processes does."""
+    crew.take_place(process, 2, port)
+    torch.set_num_threads(1)
+    for case in CASES:
+        torch.save(train(case, 2), folder / f"{case}-{process}.pt")
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int], dict[str, Tensor]]:
+    """By case and process."""
+    folder = tmp_path_factory.mktemp("ranks")
+    start_processes(work, (crew.free_port(), folder), 2)  # type: ignore[no-untyped-call]
+    return {
+        (case, process): torch.load(folder / f"{case}-{process}.pt", weights_only=True)
+        for case, process in product(CASES, range(2))
+    }
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_two_processes_take_the_steps_of_one(case: str, together: dict[tuple[str, int], dict[str, Tensor]]) -> None:
+    first, second = together[case, 0], together[case, 1]
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    for name, alone in train(case, 1).items():
+        assert torch.allclose(first[name], alone, rtol=0, atol=1e-8), name
