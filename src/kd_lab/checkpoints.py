@@ -10,6 +10,7 @@ import json
 import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -92,7 +93,8 @@ def _remove(stem: Path) -> None:
     if rank.number():
         return
     for suffix in (".json", ".ckpt", ".partial"):
-        stem.with_suffix(suffix).unlink(missing_ok=True)
+        with suppress(OSError):
+            stem.with_suffix(suffix).unlink(missing_ok=True)
 
 
 class Checkpoints(Callback):

@@ -55,6 +55,9 @@ class Classifier(nn.Module):
     def save(self, folder: Path) -> None:
         """A folder that transformers.pipeline("text-classification", folder) loads."""
         self.model.save_pretrained(folder)
+        # How the last text happened to be cut is no part of it.
+        self.encoder.tokenizer.backend_tokenizer.no_truncation()
+        self.encoder.tokenizer.backend_tokenizer.no_padding()
         self.encoder.tokenizer.save_pretrained(folder)
 
 

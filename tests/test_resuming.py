@@ -1,0 +1,250 @@
+"""What was interrupted goes on where it was, bit for bit, and damaged checkpoints are told from sound ones."""
+
+import errno
+import hashlib
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from kd_lab import checkpoints, experiment, locks, terminal
+from kd_lab.checkpoints import Checkpoints, Files
+from kd_lab.distiller import Distiller
+from kd_lab.errors import Interrupted
+from kd_lab.results import Result
+from kd_lab.settings import Settings
+
+Compose = Callable[..., Settings]
+SHORT = ("logger=csv", "trainer.log_every_n_steps=3")
+RUN = {"fingerprint": "a", "versions": {"torch": "1"}}
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    lines: list[str] = []
+    monkeypatch.setattr(terminal, "say", lines.append)
+    return lines
+
+
+def content(result: Result) -> dict[str, str]:
+    """A digest of every file, and the result without its seconds."""
+    paths = [path for path in sorted(result.folder.rglob("*")) if path.is_file()]
+    compared = [path for path in paths if path.name not in {"config.yaml", "result.json"}]
+    digests = {str(p.relative_to(result.folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in compared}
+    return digests | {"result": result.model_copy(update={"seconds": 0.0}).model_dump_json()}
+
+
+def interrupted(monkeypatch: pytest.MonkeyPatch, train: Callable[[], Result], *after: int) -> Result:
+    """The result of a run that gets SIGTERM in its ``after``-th step, counted anew from each start."""
+    original = Distiller.on_train_batch_start
+    for steps in after:
+        counted = iter(range(steps))
+
+        def cut(self, batch, index, counted=counted):  # type: ignore[no-untyped-def]
+            if next(counted, None) is None:
+                os.kill(os.getpid(), signal.SIGTERM)
+                self.trainer.log_every_n_steps  # noqa: B018  (the handler runs between two bytecodes)
+            original(self, batch, index)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Distiller, "on_train_batch_start", cut)
+            with pytest.raises(Interrupted, match=r"step \d+ of \d+ is saved; the same command goes on") as caught:
+                train()
+            assert caught.value.signal == signal.SIGTERM
+    return train()
+
+
+@pytest.mark.parametrize(
+    ("words", "after"),
+    [
+        (("method=finetune", "student=tiny-bert", "patience=2"), (3, 9)),
+        (("method=kd", "teacher=tiny-bert", "noise=typos"), (15, 12)),
+        (("method=metadistil", "noise=word", "method.teacher_every=2", "max_epochs=3"), (25, 19)),
+    ],
+)
+def test_a_run_goes_on_as_if_nothing_had_been(
+    words: tuple[str, ...],
+    after: tuple[int, ...],
+    compose: Compose,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    said: list[str],
+) -> None:
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    whole = experiment.train(compose(*SHORT, *words))
+    # The teachers are there already: what is interrupted is the run itself.
+    whole.folder.rename(tmp_path / "whole")
+    again = interrupted(monkeypatch, lambda: experiment.train(compose(*SHORT, *words)), *after)
+    assert content(again) == content(whole.model_copy(update={"folder": tmp_path / "whole"}))
+    assert sum(line.startswith("going on from step") for line in said) == len(after)
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
+    assert not list(again.folder.rglob("*.ckpt"))
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on a machine with one processor
+def test_the_same_command_twice_and_two_workers_give_the_same_bits(compose: Compose, tmp_path: Path) -> None:
+    words = (*SHORT, "noise=vocabulary", "max_epochs=1")
+    first = experiment.train(compose(*words))
+    kept = content(first)
+    assert content(experiment.train(compose(*words, "force=true"))) == kept
+    assert content(experiment.train(compose(*words, "force=true", "trainer.workers=2"))) == kept
+
+
+def test_checkpoints_hold_teachers_that_move_and_no_others(compose: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kd_lab.training.shutil.rmtree", lambda *args, **options: None)
+    for words, moved in ((("method=kd", "warmup_epochs=0"), False), (("method=metadistil", "warmup_epochs=0"), True)):
+        result = experiment.train(compose(*SHORT, *words, "max_epochs=1", "trainer.checkpoint_minutes=0"))
+        kept = sorted((result.folder / "checkpoints").glob("*.ckpt"))
+        assert [path.stem for path in kept] == ["2-fit-000000018", "2-fit-000000019"]
+        state = torch.load(kept[-1], weights_only=True)
+        assert any(name.startswith("teachers.") for name in state["state_dict"]) == moved
+        assert len(state["optimizer_states"]) == 1 + moved
+
+
+def test_a_full_disk_costs_the_checkpoint_and_not_the_run(
+    compose: Compose, monkeypatch: pytest.MonkeyPatch, said: list[str]
+) -> None:
+    words = ("method=finetune", "student=tiny-bert", "max_epochs=1", "trainer.checkpoint_minutes=0")
+    writer = "PytorchStreamWriter failed writing file data/0: file write failed"
+    for error in (OSError(errno.ENOSPC, "No space left on device"), RuntimeError(writer)):
+
+        def full(*args: object, error: Exception = error) -> None:
+            raise error
+
+        with monkeypatch.context() as patch:
+            patch.setattr("kd_lab.checkpoints.torch.save", full)
+            result = experiment.train(compose(*SHORT, *words, "force=true"))
+        assert result.steps == 20
+        assert any("no checkpoint can be written" in line and str(error) in line for line in said)
+
+
+def test_the_second_signal_ends_the_run_at_once(compose: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
+    def twice(self, batch):  # type: ignore[no-untyped-def]
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+        raise AssertionError("still running")
+
+    monkeypatch.setattr("kd_lab.methods.finetune.Finetune.loss", twice)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        experiment.train(compose(*SHORT, "method=finetune", "student=tiny-bert"))
+    assert not isinstance(caught.value, Interrupted)
+
+
+def write(folder: Path, step: int) -> Path:
+    """A sound checkpoint without a trainer: its two files as Checkpoints writes them."""
+    folder.mkdir(exist_ok=True)
+    stem = folder / f"2-fit-{step:09}"
+    Files().save_checkpoint({"step": torch.tensor(step), "weights": torch.randn(100)}, stem.with_suffix(".ckpt"))
+    digest = hashlib.sha256(stem.with_suffix(".ckpt").read_bytes()).hexdigest()
+    about = {"sha256": digest, "stage": "2-fit", "run": RUN}
+    stem.with_suffix(".json").write_text(json.dumps(about), encoding="utf-8")
+    return stem
+
+
+DAMAGES: dict[str, Callable[[Path, random.Random], object]] = {
+    "truncated": lambda path, draw: os.truncate(path, draw.randrange(1, path.stat().st_size)),
+    "emptied": lambda path, draw: os.truncate(path, 0),
+    "flipped": lambda path, draw: path.write_bytes(flipped(path.read_bytes(), draw)),
+    "missing": lambda path, draw: path.unlink(),
+    "a folder": lambda path, draw: path.unlink() or path.mkdir(),  # type: ignore[func-returns-value]
+}
+
+
+def flipped(content: bytes, draw: random.Random) -> bytes:
+    """One bit of it is another."""
+    place, changed = draw.randrange(len(content)), bytearray(content)
+    changed[place] ^= 1 << draw.randrange(8)
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("suffix", [".ckpt", ".json"])
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(
+    damage: str, suffix: str, tmp_path: Path, said: list[str]
+) -> None:
+    for number in range(5):
+        draw = random.Random(number)
+        before, last = write(tmp_path / str(number), 7), write(tmp_path / str(number), 12)
+        DAMAGES[damage](last.with_suffix(suffix), draw)
+        said.clear()
+        place = checkpoints.newest(tmp_path / str(number), RUN)
+        assert place == ("2-fit", before.with_suffix(".ckpt")), draw
+        assert [str(last) in line and "is damaged" in line for line in said] == [True]
+        assert Files().load_checkpoint(place.path)["step"] == 7
+
+
+def test_a_checkpoint_of_other_versions_is_not_gone_on_with(tmp_path: Path, said: list[str]) -> None:
+    write(tmp_path / "a", 7)
+    assert checkpoints.newest(tmp_path / "a", {**RUN, "versions": {"torch": "2"}}) is None
+    assert "another version" in said[0]
+
+
+def test_later_stages_and_steps_come_first(tmp_path: Path) -> None:
+    for name, stage in (("2-fit-000000005", "2-fit"), ("1-warm-up-000000090", "1-warm-up")):
+        stem = write(tmp_path, 1)
+        about = json.loads(stem.with_suffix(".json").read_text(encoding="utf-8")) | {"stage": stage}
+        stem.with_suffix(".json").write_text(json.dumps(about), encoding="utf-8")
+        for suffix in (".ckpt", ".json"):
+            stem.with_suffix(suffix).rename(tmp_path / f"{name}{suffix}")
+    assert checkpoints.newest(tmp_path, RUN) == ("2-fit", tmp_path / "2-fit-000000005.ckpt")
+    assert Checkpoints.__doc__
+
+
+def test_wandb_goes_on_with_the_same_run(compose: Compose, monkeypatch: pytest.MonkeyPatch, said: list[str]) -> None:
+    words = ("logger=wandb", "method=finetune", "student=tiny-bert", "max_epochs=1")
+    result = interrupted(monkeypatch, lambda: experiment.train(compose(*words)), 5)
+    runs = list((result.folder / "wandb").glob("offline-run-*"))
+    assert len({re.sub(r".*-", "", run.name) for run in runs}) == 1
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from kd_lab import locks
+with locks.held(Path(sys.argv[1]), "a run"):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_lock_is_waited_for_and_goes_with_the_process_that_held_it(tmp_path: Path, said: list[str]) -> None:
+    command = [sys.executable, "-c", HOLDER, str(tmp_path / "run")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        # It is killed while this process waits, as soon as it has said that it waits.
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(terminal, "say", lambda line: said.append(line) or other.kill())  # type: ignore[func-returns-value]
+            with locks.held(tmp_path / "run", "a run"):
+                assert other.wait(10) == -signal.SIGKILL
+        assert said == ["another process is at work on a run: waiting for it"]
+    with locks.held(tmp_path / "run", "a run"):
+        pass
+    assert len(said) == 1
+
+
+def test_a_run_that_another_process_finished_meanwhile_is_found(
+    compose: Compose, monkeypatch: pytest.MonkeyPatch, said: list[str]
+) -> None:
+    words = (*SHORT, "method=finetune", "student=tiny-bert", "max_epochs=1")
+    first = experiment.train(compose(*words))
+    kept, answers = first.folder.rename(first.folder.with_name("kept")), iter([False])
+    original = locks.held
+
+    def meanwhile(folder: Path, title: str):  # type: ignore[no-untyped-def]
+        if next(answers, None) is not None:
+            kept.rename(first.folder)
+        return original(folder, title)
+
+    monkeypatch.setattr(locks, "held", meanwhile)
+    said.clear()
+    assert experiment.train(compose(*words)).seconds == first.seconds
+    assert not any(line.startswith("training") for line in said)
