@@ -23,6 +23,7 @@ FLOORS = [
         "optimization",
         "stopping",
         "rank",
+        "hub",
     },
     {"splits", "sections", "origins", "search", "settings", "results", "toy", "precision"},
     {"terminal", "downloads"},
@@ -44,7 +45,19 @@ FLOORS = [
 ]
 """From the ground up: a room imports only from lower floors, and from its own below the methods."""
 MATHEMATICS = {"noise", "losses", "hypergradient", "tangent", "excerpt", "batching", "splits"}
-BEFORE_TORCH = {"errors", "memory", "quiet", "noise", "splits", "settings", "results", "downloads", "toy", "sources"}
+BEFORE_TORCH = {
+    "errors",
+    "memory",
+    "quiet",
+    "noise",
+    "splits",
+    "settings",
+    "results",
+    "downloads",
+    "hub",
+    "toy",
+    "sources",
+}
 BEFORE_TORCH |= {"sections", "origins", "search", "sweeps", "catalogue", "fingerprint", "teachers", "terminal"}
 BEFORE_TORCH |= {
     "rank",

@@ -96,7 +96,7 @@ def _checkpoint(name: str, folder: Path, layers: int | None = None, run: Path | 
     except (OSError, ValueError) as error:
         raise UserError(f"{name}: {folder} holds no model (no readable config.json)") from error
     if not any(folder.glob("*.safetensors")):
-        raise UserError(f"{name}: {folder} holds no *.safetensors; other weights are not read")
+        raise UserError(f"{name}: {folder} holds no *.safetensors; other weights are not read: name another model")
     if not any(any(folder.glob(pattern)) for pattern in TOKENIZERS):
         raise UserError(f"{name}: {folder} holds no tokenizer ({', '.join(TOKENIZERS)})")
     heads = config.get("architectures") or [""]

@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from kd_lab import terminal
+from kd_lab import hub, quiet, terminal
 from kd_lab.errors import UserError
 
 WITHOUT_HUB = "what needs no hub: python -m kd_lab.run experiment=quickstart"
@@ -30,24 +30,30 @@ def from_hub(repository: str, patterns: list[str], *, revision: str = "main", ki
     """The folder of a hub repository's files that match ``patterns``, downloaded where the hub's cache lacks them.
 
     Raises:
-        UserError: if the hub cannot be reached, or has no such repository or files.
+        UserError: if the hub cannot be reached, or has no such repository or files for this user; at the latest half a
+            minute after the last byte that came.
     """
-    from huggingface_hub import constants, snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
+    folder = _snapshot(repository, patterns, revision, kind)
+    if wrong := hub.damaged(folder, patterns, sha256_of):
+        terminal.say(f"{', '.join(wrong)} of {repository}: not what the hub has; bringing it again")
+        _snapshot(repository, wrong, revision, kind, force_download=True)
+        if wrong := hub.damaged(folder, wrong, sha256_of):
+            raise UserError(f"{folder / wrong[0]} is damaged, as is what the model hub sends: run again later")
+    return folder
 
-    options: dict[str, Any] = {"repo_type": kind, "revision": revision, "allow_patterns": patterns}
+
+def _snapshot(repository: str, patterns: list[str], revision: str, kind: str, **options: Any) -> Path:
+    from huggingface_hub import constants, snapshot_download
+
+    quiet.hub()
+    options |= {"repo_type": kind, "revision": revision, "allow_patterns": patterns}
     alone = not _answers(constants.ENDPOINT, int(time.monotonic() // SECONDS_OF_SILENCE))
     try:
-        folder = Path(snapshot_download(repository, local_files_only=alone, **options))
-    except LocalEntryNotFoundError as error:
-        raise UserError(f"the model hub cannot be reached for the {kind} {repository}; {WITHOUT_HUB}") from error
+        with hub.patience():
+            return Path(snapshot_download(repository, local_files_only=alone, **options))
     except Exception as error:
         # The client hands on whatever its HTTP library raises: proxies, broken reads, refusals.
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(
-            f"the {kind} {repository} cannot be had from the model hub ({reason}); {WITHOUT_HUB}"
-        ) from error
-    return folder
+        raise UserError(f"{hub.in_words(error, kind, repository)}; {WITHOUT_HUB}") from error
 
 
 @lru_cache(maxsize=8)

@@ -1,6 +1,7 @@
 """Library remarks that say nothing to a user are silenced here, one by one, and nowhere else."""
 
 import logging
+import sys
 import warnings
 
 SILENCED: list[tuple[str, str]] = [
@@ -48,3 +49,25 @@ def transformers() -> None:
 
     transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def datasets() -> None:
+    """Silence the reader of files: what it cannot read, sources says; a bar in a pipe or a log file is noise."""
+    from datasets import disable_progress_bars
+    from datasets.utils import logging as datasets_logging
+
+    datasets_logging.set_verbosity(logging.CRITICAL)
+    if not sys.stderr.isatty():
+        disable_progress_bars()
+
+
+def hub() -> None:
+    """Silence the hub's client: what comes of its retries is said once, a bar in a pipe or a log file is noise."""
+    from huggingface_hub import constants
+    from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
+    from huggingface_hub.utils import logging as hub_logging
+
+    hub_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    # Where the user's environment decides about bars, the client would warn of this call.
+    if not sys.stderr.isatty() and constants.HF_HUB_DISABLE_PROGRESS_BARS is None:
+        disable_progress_bars()

@@ -2,13 +2,12 @@
 
 import csv
 import io
-import sys
 import tarfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kd_lab import downloads, toy
+from kd_lab import downloads, quiet, toy
 from kd_lab.errors import UserError
 from kd_lab.settings import Data
 
@@ -151,13 +150,11 @@ def _name(cell: object) -> str:
 
 
 def _columns(reader: str, files: Sequence[str], *, tabs: bool = False) -> dict[str, Iterable[object]]:
-    from datasets import Dataset, disable_progress_bars
+    from datasets import Dataset
     from datasets.exceptions import DatasetGenerationError
 
     read = {"csv": Dataset.from_csv, "json": Dataset.from_json, "parquet": Dataset.from_parquet}[reader]
-    # A bar in a pipe or a log file is noise.
-    if not sys.stderr.isatty():
-        disable_progress_bars()
+    quiet.datasets()
     try:
         # "None" and "NA" are texts and labels like others.
         options = {"sep": "\t" if tabs else ",", "keep_default_na": False} if reader == "csv" else {}
