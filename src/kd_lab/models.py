@@ -53,9 +53,16 @@ class Classifier(nn.Module):
         return sum(parameter.numel() for parameter in self.parameters())
 
     def save(self, folder: Path) -> None:
-        """A folder that transformers.pipeline("text-classification", folder) loads."""
-        self.model.save_pretrained(folder)
-        self.encoder.tokenizer.save_pretrained(folder)
+        """A folder that transformers.pipeline("text-classification", folder) loads.
+
+        Raises:
+            OSError: if it cannot be written whole.
+        """
+        try:
+            self.model.save_pretrained(folder)
+            self.encoder.tokenizer.save_pretrained(folder)
+        except SafetensorError as error:
+            raise OSError(f"{folder} cannot be written: {error}") from error
 
 
 class TeacherEnsemble(nn.Module):
