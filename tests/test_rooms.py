@@ -9,6 +9,7 @@ ROOMS = Path(kd_lab.__file__).parent
 FLOORS = [
     {
         "errors",
+        "streams",
         "measures",
         "memory",
         "quiet",
@@ -21,7 +22,7 @@ FLOORS = [
         "encoding",
         "excerpt",
     },
-    {"splits", "sections", "origins", "search", "settings", "results", "toy", "precision"},
+    {"splits", "sections", "origins", "search", "settings", "words", "results", "toy", "precision", "outcomes"},
     {"terminal", "downloads"},
     {"sources", "sweeps", "catalogue", "fingerprint", "teachers", "models"},
     {"data", "distiller", "progress", "shelf", "tracking", "machine"},
@@ -39,8 +40,31 @@ FLOORS = [
 ]
 """From the ground up: a room imports only from lower floors, and from its own below the methods."""
 MATHEMATICS = {"noise", "losses", "hypergradient", "tangent", "excerpt", "batching", "splits"}
-BEFORE_TORCH = {"errors", "memory", "quiet", "noise", "splits", "settings", "results", "downloads", "toy", "sources"}
-BEFORE_TORCH |= {"sections", "origins", "search", "sweeps", "catalogue", "fingerprint", "teachers", "terminal"}
+BEFORE_TORCH = {
+    "errors",
+    "streams",
+    "memory",
+    "quiet",
+    "noise",
+    "splits",
+    "settings",
+    "results",
+    "downloads",
+    "toy",
+    "sources",
+}
+BEFORE_TORCH |= {
+    "words",
+    "outcomes",
+    "sections",
+    "origins",
+    "search",
+    "sweeps",
+    "catalogue",
+    "fingerprint",
+    "teachers",
+    "terminal",
+}
 BEFORE_TORCH |= {
     "experiment",
     "doors",

@@ -1,0 +1,44 @@
+"""The words of a command line, as Hydra can read them."""
+
+import re
+from collections.abc import Sequence
+
+from kd_lab.errors import UserError
+
+
+def readable(words: Sequence[str]) -> list[str]:
+    """``words``, with quotes where Hydra's grammar needs them: around =, # and brackets, and any letter but a to z.
+
+    Raises:
+        UserError: for a word that is not UTF-8, which nothing could write down again.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    parser = OverridesParser.create()
+
+    def reads(word: str) -> bool:
+        try:
+            parser.parse_overrides([word])
+        except HydraException:
+            return False
+        return True
+
+    def read(word: str) -> str:
+        try:
+            word.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise UserError(f"{word!a} is not UTF-8: give the file or folder another name") from error
+        name, _, value = word.partition("=")
+        # Whoever begins with a quote or a bracket means the grammar.
+        if not value or word.startswith("-") or value[0] in "'\"[{" or reads(word):
+            return word
+        quoted = f"{name}='{_escaped(value)}'"
+        return quoted if reads(quoted) else word
+
+    return [read(word) for word in words]
+
+
+def _escaped(value: str) -> str:
+    """Inside single quotes: a backslash counts only before one of them."""
+    return re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), value, flags=re.ASCII)
