@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 from kd_lab.errors import UserError
 
+PLAIN = re.compile(r"[A-Za-z0-9_./+-]*")
+
 
 def readable(words: Sequence[str]) -> list[str]:
     """``words``, with quotes where Hydra's grammar needs them: around =, # and brackets, and any letter but a to z.
@@ -30,8 +32,8 @@ def readable(words: Sequence[str]) -> list[str]:
         except UnicodeEncodeError as error:
             raise UserError(f"{word!a} is not UTF-8: give the file or folder another name") from error
         name, _, value = word.partition("=")
-        # Whoever begins with a quote or a bracket means the grammar.
-        if not value or word.startswith("-") or value[0] in "'\"[{" or reads(word):
+        # Whoever begins with a quote or a bracket means the grammar; parsing takes milliseconds.
+        if PLAIN.fullmatch(value) or word.startswith("-") or value[0] in "'\"[{" or reads(word):
             return word
         quoted = f"{name}='{_escaped(value)}'"
         return quoted if reads(quoted) else word
