@@ -32,8 +32,8 @@ def readable(words: Sequence[str]) -> list[str]:
         except UnicodeEncodeError as error:
             raise UserError(f"{word!a} is not UTF-8: give the file or folder another name") from error
         name, _, value = word.partition("=")
-        # Whoever begins with a quote or a bracket means the grammar; parsing takes milliseconds.
-        if PLAIN.fullmatch(value) or word.startswith("-") or value[0] in "'\"[{" or reads(word):
+        # Whoever begins with a quote or a bracket, or lists with commas, means the grammar; parsing takes milliseconds.
+        if PLAIN.fullmatch(value) or word.startswith("-") or value[0] in "'\"[{" or "," in value or reads(word):
             return word
         quoted = f"{name}='{_escaped(value)}'"
         return quoted if reads(quoted) else word
