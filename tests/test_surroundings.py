@@ -246,6 +246,8 @@ def test_words_that_hydra_reads_are_left_as_they_are() -> None:
         "x='q=r'",
         "~x",
         "+y=range(3)",
+        "z=0,",
+        "z=ü,ö",
         "=",
     ]
     assert words.readable(plain) == plain

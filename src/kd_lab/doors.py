@@ -4,6 +4,7 @@ import errno
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from hydra.errors import HydraException
 from yaml import YAMLError
@@ -46,14 +47,16 @@ def one_line_errors(*, debug: bool = False, interrupted: str = "interrupted") ->
         except (UserError, HydraException, YAMLError, OSError) as error:
             if debug:
                 raise
-            terminal.complain(_of_the_system(error) if isinstance(error, OSError) else settings.one_line(error))
+            # What Hydra does not find it calls an error of the system as well.
+            foreign = isinstance(error, OSError) and not isinstance(error, HydraException)
+            terminal.complain(_of_the_system(error) if foreign else settings.one_line(error))
             sys.exit(2)
         except KeyboardInterrupt:
             terminal.complain(interrupted)
             sys.exit(130)
 
 
-def _of_the_system(error: OSError) -> str:
+def _of_the_system(error: Any) -> str:
     """A full disk, a missing permission: whatever can befall any file at any time."""
     said = error.strerror or str(error) or type(error).__name__
     what = f"{error.filename}: {said}" if error.filename else said
