@@ -169,12 +169,17 @@ def test_a_full_disk_leaves_no_half_evaluation(
     assert list((tmp_path / "evaluations").iterdir()) == []
 
 
+@pytest.mark.parametrize("size", [20, 2000], ids=["its configuration", "its weights"])
 def test_a_full_disk_while_a_tiny_model_is_made_names_the_cache(
-    compose: Callable[..., Settings], ends: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    size: int,
+    compose: Callable[..., Settings],
+    ends: Callable[..., str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     s = compose(*QUICK)
     monkeypatch.setenv("KD_LAB_CACHE", str(tmp_path / "cache"))
-    with full():
+    with full(size):
         assert f"the cache {tmp_path / 'cache'} cannot be written" in ends(lambda: experiment.train(s))
     assert list((tmp_path / "cache" / "random").iterdir()) == []
 

@@ -30,7 +30,7 @@ def readable(words: Sequence[str]) -> list[str]:
         try:
             word.encode("utf-8")
         except UnicodeEncodeError as error:
-            raise UserError(f"{word!a} is not UTF-8: give the file or folder another name") from error
+            raise UserError(f"{word!a} is not UTF-8: give it another name, or set PYTHONUTF8=1") from error
         name, _, value = word.partition("=")
         # Whoever begins with a quote or a bracket, or lists with commas, means the grammar; parsing takes milliseconds.
         if PLAIN.fullmatch(value) or word.startswith("-") or value[0] in "'\"[{" or "," in value or reads(word):
