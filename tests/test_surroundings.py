@@ -370,8 +370,14 @@ def test_what_is_no_file_is_refused_in_one_line(kind: str, tmp_path: Path, capsy
 
 
 @pytest.mark.parametrize("squeezed", [False, True], ids=["plain", "gzip"])
-def test_a_file_is_what_stands_in_it_now_whatever_its_time_says(squeezed: bool, tmp_path: Path) -> None:
-    """Names and times are not content: an archive unpacked over another keeps the times of its files."""
+def test_a_file_is_what_stands_in_it_now_whatever_its_time_says(
+    squeezed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names and times are not content: an archive unpacked over another keeps the times of its files.
+
+    Nor is a copy of the rows left anywhere.
+    """
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "kept")
     path = tmp_path / "rows.csv"
 
     def write(text: str) -> None:
@@ -382,6 +388,7 @@ def test_a_file_is_what_stands_in_it_now_whatever_its_time_says(squeezed: bool, 
     assert list(load(path).texts) == TEXTS
     write(BODY.replace("good", "evil"))
     assert list(load(path).texts) == [text.replace("good", "evil") for text in TEXTS]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["rows.csv"]
 
 
 def glue(folder: Path, train: bytes | None) -> list[str]:
