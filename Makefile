@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-slow lint clean
+.PHONY: help setup run test test-slow lint audit clean
 
 help: ## Show this.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -31,6 +31,9 @@ lint: $(READY) ## Check style and types.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+audit: $(READY) ## Look the pinned versions up among the known vulnerabilities.
+	$(BIN)/python .ci/audit.py
 
 clean: ## Remove the virtual environment and caches; outputs/ stays.
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build dist

@@ -229,4 +229,4 @@ def sha256(content: bytes) -> str:
 
 def git_name(content: bytes) -> str:
     """What git, and so the hub, calls a small file."""
-    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()

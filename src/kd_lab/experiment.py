@@ -76,7 +76,7 @@ class Plan:
         plain = "".join(
             c if c.isalnum() or c in "._-" else "-" for c in words.replace(" on ", "_").replace("seed ", "seed")
         )
-        return self.settings.output_dir / f"{plain[:150]}_{self.fingerprint[:8]}"
+        return self.settings.output_dir / f"{results.shortened(plain, 150)}_{self.fingerprint[:8]}"
 
     def under_noise(self, folder: Path) -> list[NoisyScores]:
         """The scores on the test split under noise of the student in ``folder``, where this run has written it."""
@@ -187,6 +187,8 @@ def _make(run: Plan, *, one_of_many: bool, asked_for: bool) -> Result:
 
 def _tested_under_noise(run: Plan, result: Result) -> Result:
     """What a teacher is spared until somebody asks for its own result."""
+    # The finished student is asked again: only where it is still the one that the run wrote.
+    catalogue.locate(str(run.folder), run.settings.models)
     terminal.say("testing it under noise")
     whole = result.model_copy(update={"under_noise": run.under_noise(run.folder)})
     whole.write(run.folder)

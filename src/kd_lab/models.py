@@ -53,12 +53,19 @@ class Classifier(nn.Module):
         return sum(parameter.numel() for parameter in self.parameters())
 
     def save(self, folder: Path) -> None:
-        """A folder that transformers.pipeline("text-classification", folder) loads."""
-        self.model.save_pretrained(folder)
+        """A folder that transformers.pipeline("text-classification", folder) loads.
+
+        Raises:
+            OSError: if it cannot be written whole.
+        """
         # How the last text happened to be cut is no part of it.
         self.encoder.tokenizer.backend_tokenizer.no_truncation()
         self.encoder.tokenizer.backend_tokenizer.no_padding()
-        self.encoder.tokenizer.save_pretrained(folder)
+        try:
+            self.model.save_pretrained(folder)
+            self.encoder.tokenizer.save_pretrained(folder)
+        except SafetensorError as error:
+            raise OSError(f"{folder} cannot be written: {error}") from error
 
 
 class TeacherEnsemble(nn.Module):

@@ -1,9 +1,12 @@
 """What a run found: result.json and the row it makes in a table."""
 
+import hashlib
 import importlib.metadata
 import os
 import platform
 import subprocess
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -11,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from kd_lab.errors import UserError
 
 FILE = "result.json"
+MODELS = ("student", "teachers")
 LIBRARIES = ("kd_lab", "torch", "lightning", "transformers", "datasets", "torchmetrics")
 
 
@@ -74,7 +78,10 @@ class DataResult(Part):
 
 
 class Result(Part):
-    """One finished run; ``folder`` is where it lies and is not written."""
+    """One finished run; ``folder`` is where it lies and is not written.
+
+    ``files`` is the SHA-256 of each file of its models, by its path inside the folder.
+    """
 
     version: int = Field(alias="schema")
     fingerprint: str
@@ -98,17 +105,32 @@ class Result(Part):
     warnings: list[str]
     versions: dict[str, str]
     git_revision: str | None
+    files: dict[str, str] = Field(default_factory=dict)
     folder: Path = Field(default=Path(), exclude=True)
 
     def write(self, folder: Path) -> None:
         """Write result.json whole or not at all: its presence is what makes a run finished."""
-        target = folder / FILE
-        scratch = target.with_suffix(".partial")
+        self.files = self.files or _digests(folder)
+        write_whole(folder / FILE, self.model_dump_json(indent=2, by_alias=True) + "\n")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write ``text`` whole or not at all, wherever a disk fills up or a process ends."""
+    scratch = path.with_name(f"{path.name}.partial")
+    try:
         with scratch.open("w", encoding="utf-8") as file:
-            file.write(self.model_dump_json(indent=2, by_alias=True) + "\n")
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        scratch.replace(target)
+        scratch.replace(path)
+    except OSError:
+        scratch.unlink(missing_ok=True)
+        raise
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    files = [path for part in MODELS for path in sorted((folder / part).rglob("*")) if path.is_file()]
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def read(folder: Path) -> Result | None:
@@ -122,9 +144,21 @@ def read(folder: Path) -> Result | None:
 
 def refuse_unwritable(folder: Path) -> None:
     """Raise a UserError where nothing can be written to ``folder``: before the hours of training, not after."""
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        raise UserError(f"output_dir={folder}: cannot be written; name a folder that can")
+    try:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            os.lstat(folder)  # which refuses too long a name
+        # A link that leads nowhere is there, and no folder.
+        there = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
+        # Tried, not asked: a disk may be full, and permission bits say nothing of root, /proc and /sys.
+        with tempfile.TemporaryFile(dir=there):
+            return
+    except OSError as error:
+        raise UserError(f"output_dir={folder}: cannot be written ({error.strerror}); name a folder that can") from error
+
+
+def shortened(text: str, size: int) -> str:
+    """The first ``size`` bytes of ``text``, as far as they are whole letters: file systems count bytes."""
+    return text.encode("utf-8")[:size].decode("utf-8", "ignore")
 
 
 def versions() -> dict[str, str]:

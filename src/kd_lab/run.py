@@ -7,7 +7,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from kd_lab import doors, settings, sweeps, terminal
+from kd_lab import doors, settings, sweeps, terminal, words
 from kd_lab.results import Result
 
 INTERRUPTED = "interrupted; the same command goes on from the last checkpoint"
@@ -36,6 +36,7 @@ def main() -> None:
     # Hydra hands its errors on, instead of printing them over many lines.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     with doors.one_line_errors(debug=doors.wants_traceback(sys.argv), interrupted=INTERRUPTED):
+        sys.argv[1:] = words.readable(sys.argv[1:])
         hydra.main(version_base="1.3", config_path=str(settings.CONF), config_name="config")(run)()
 
 

@@ -8,6 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field, ValidationError
 
+from kd_lab import words
 from kd_lab.errors import UserError
 from kd_lab.origins import Origin
 from kd_lab.search import Search
@@ -200,7 +201,7 @@ def compose(overrides: Sequence[str]) -> DictConfig:
     outer, GlobalHydra.instance().hydra = GlobalHydra.instance().hydra, None
     try:
         with initialize_config_dir(str(CONF), version_base="1.3", job_name="kd_lab"):
-            return hydra_compose("config", overrides=list(overrides))
+            return hydra_compose("config", overrides=words.readable(overrides))
     except (HydraException, YAMLError) as error:
         raise UserError(one_line(error)) from error
     finally:

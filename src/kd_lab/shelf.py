@@ -4,6 +4,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +36,15 @@ def keep(kind: str, key: Mapping[str, Any], make: Callable[[], dict[str, Tensor]
     made = make()
     try:
         _write(path, made)
-    except OSError as error:
-        terminal.say(f"warning: {path.parent} cannot be written ({error.strerror}): nothing is kept there")
+    except (OSError, SafetensorError) as error:
+        _say_once(path.parent, str(getattr(error, "strerror", None) or error))
         return made
     return _read(path) or made
+
+
+@lru_cache(maxsize=8)
+def _say_once(folder: Path, reason: str) -> None:
+    terminal.say(f"warning: {folder} cannot be written ({reason}): nothing is kept there")
 
 
 def _read(path: Path) -> dict[str, Tensor] | None:

@@ -1,11 +1,13 @@
 """Where rows come from: the hub, files, a package, or the toy grammar. Rows know nothing of splits or models."""
 
-import csv
 import io
+import shutil
 import tarfile
+import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 from kd_lab import downloads, quiet, toy
 from kd_lab.errors import UserError
@@ -68,9 +70,10 @@ def _sst2(data: Data) -> Rows:
 
 def _glue_file(path: Path) -> tuple[list[str], list[int]]:
     text = _read(path, f"data.path must be a folder with GLUE's {' and '.join(SST2_FILES)}")
-    # Quotation marks are words here, not quoting.
-    lines = csv.DictReader(io.StringIO(text), delimiter="\t", quoting=csv.QUOTE_NONE)
-    pairs = [(line.get("sentence"), line.get("label")) for line in lines]
+    # Quotation marks are words here, not quoting; and the csv module knows a longest cell.
+    names, *lines = [line.split("\t") for line in text.split("\n") if line] or [[]]
+    cells = [dict(zip(names, line, strict=False)) for line in lines]
+    pairs = [(line.get("sentence"), line.get("label")) for line in cells]
     if bad := next(
         (
             (number, label)
@@ -100,10 +103,13 @@ def _glue_hub() -> list[tuple[list[str], list[int]]]:
 def _snippets(data: Data) -> Rows:
     archive = downloads.from_pip(VADER, VADER_SHA256, source=True)
     package = VADER.replace("==", "-")
-    with tarfile.open(archive) as outer:
-        inner = io.BytesIO(_member(outer, f"{package}/additional_resources/hutto_ICWSM_2014.tar.gz"))
-        with tarfile.open(fileobj=inner) as resources:
-            text = _member(resources, "hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.txt").decode("utf-8")
+    try:
+        with tarfile.open(archive) as outer:
+            inner = io.BytesIO(_member(outer, f"{package}/additional_resources/hutto_ICWSM_2014.tar.gz"))
+            with tarfile.open(fileobj=inner) as resources:
+                text = _member(resources, "hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.txt").decode("utf-8")
+    except (tarfile.TarError, EOFError, KeyError, UnicodeDecodeError) as error:
+        raise UserError(f"{archive} does not hold the sentences of {VADER} ({error}): delete it") from error
     fields = [line.split("\t", 2) for line in text.splitlines() if line]
     rated = [(sentence.strip(), float(rating)) for _, rating, sentence in fields]
     clear = [(sentence, int(rating > 0)) for sentence, rating in rated if abs(rating) >= LEAST_RATING]
@@ -111,7 +117,10 @@ def _snippets(data: Data) -> Rows:
 
 
 def _member(archive: tarfile.TarFile, name: str) -> bytes:
-    file = archive.extractfile(name)
+    """One file's content, in memory: nothing is unpacked, so no name or link can lead out of a folder."""
+    if not (member := archive.getmember(name)).isreg():
+        raise KeyError(f"{name} is no plain file")
+    file = archive.extractfile(member)
     assert file is not None
     return file.read()
 
@@ -158,16 +167,31 @@ def _columns(reader: str, files: Sequence[str], *, tabs: bool = False) -> dict[s
     try:
         # "None" and "NA" are texts and labels like others.
         options = {"sep": "\t" if tabs else ",", "keep_default_na": False} if reader == "csv" else {}
-        table = read(list(files), **options)
-    except (DatasetGenerationError, OSError, ValueError) as error:
+        # The library knows a file by its name and time, and would hand out what stood there before; it takes *, ? and [
+        # in a name for a pattern, and :: for an address. So the files have plain names and nothing is kept.
+        with tempfile.TemporaryDirectory() as scratch:
+            plain = [Path(scratch) / f"{number}{Path(file).suffix}" for number, file in enumerate(files)]
+            for link, file in zip(plain, files, strict=True):
+                _give_plain_name(Path(file), link)
+            table = read([str(link) for link in plain], cache_dir=scratch, keep_in_memory=True, **options)
+            return {name: table[name][:] for name in table.column_names}
+    except (DatasetGenerationError, OSError, ValueError, BadZipFile) as error:
         cause = error.__cause__ or error
-        raise UserError(f"{files[0]} cannot be read as UTF-8 {reader}: {str(cause).splitlines()[0]}") from error
-    return {name: table[name] for name in table.column_names}
+        said = (str(cause).strip() or type(cause).__name__).splitlines()[0]
+        raise UserError(f"{files[0]} cannot be read as UTF-8 {reader}: {said}") from error
+
+
+def _give_plain_name(file: Path, link: Path) -> None:
+    try:
+        link.symlink_to(file.absolute())
+    except OSError:  # where links are a privilege
+        shutil.copyfile(file, link)
 
 
 def _read(path: Path, hint: str) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        # -sig: some editors begin a file with a mark.
+        return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}): {hint}") from error
     except UnicodeDecodeError as error:

@@ -21,53 +21,16 @@ from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from yaml import YAMLError
 
 from kd_lab import results, settings, terminal
 from kd_lab.errors import UserError
+from kd_lab.outcomes import SWEEP, Outcome, Sweep, outcomes, own_folder, sweep_of
 from kd_lab.results import Result
 from kd_lab.search import Search
 
-JOBS = "jobs"
-SWEEP = "sweep.json"
 BROKEN = "cannot_be_composed"
-
-
-class Outcome(BaseModel):
-    """What became of one job.
-
-    Attributes:
-        number: of the job, from 0.
-        words: of the command line that would run this job alone.
-        folder: of its finished run, or None.
-        error: one line, or None.
-        seconds: that it took, its teachers included.
-    """
-
-    number: int
-    words: list[str]
-    folder: Path | None = None
-    error: str | None = None
-    seconds: float = 0
-
-    @property
-    def result(self) -> Result | None:
-        """What its run found."""
-        return results.read(self.folder) if self.folder else None
-
-    def write(self, sweep: Path) -> None:
-        """Into the folder of the sweep."""
-        folder = sweep / JOBS
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{self.number:05}.json").write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
-
-
-class Sweep(BaseModel):
-    """A sweep's jobs, in all, and when it started, in seconds since 1970."""
-
-    jobs: int
-    started: float
 
 
 class Table(Callback):
@@ -78,14 +41,18 @@ class Table(Callback):
         try:
             results.refuse_unwritable(Path(config.output_dir))
             jobs = _count(config)
+            folder = own_folder(Path(config.hydra.sweep.dir))
+            results.write_whole(folder / SWEEP, Sweep(jobs=jobs, started=time.time()).model_dump_json() + "\n")
         except (HydraException, YAMLError, UserError) as error:
             terminal.complain(settings.one_line(error))
             sys.exit(2)
+        except OSError as error:
+            place = f"output_dir={config.output_dir}: the sweep's folder {config.hydra.sweep.dir}"
+            terminal.complain(f"{place} cannot be written ({error.strerror}); name a place that can")
+            sys.exit(2)
+        config.hydra.sweep.dir = str(folder)
         loader: Any = GlobalHydra.instance().config_loader()
-        loader.load_sweep_config = partial(_compose, loader.load_sweep_config)
-        folder = Path(config.hydra.sweep.dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / SWEEP).write_text(Sweep(jobs=jobs, started=time.time()).model_dump_json() + "\n", encoding="utf-8")
+        loader.load_sweep_config = partial(_compose, loader.load_sweep_config, str(folder))
         terminal.say(f"sweep of {jobs} jobs")
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
@@ -130,7 +97,11 @@ def job(config: DictConfig, train: Callable[[], Result]) -> float | None:
         if config.get("debug") is True:
             traceback.print_exc()
     seconds = time.monotonic() - started
-    Outcome(number=hydra.job.num, words=_words(config, hydra.overrides.task), seconds=seconds, **ended).write(folder)
+    outcome = Outcome(number=hydra.job.num, words=_words(config, hydra.overrides.task), seconds=seconds, **ended)
+    try:
+        outcome.write(folder)
+    except OSError as error:  # a full disk: the next job may find room again
+        terminal.complain(f"the outcome of job {hydra.job.num + 1} cannot be kept in {folder} ({error.strerror})")
     say_progress(folder)
     # Trainer, models and optimizers refer to each other in circles.
     gc.collect()
@@ -152,31 +123,24 @@ def _words(config: DictConfig, given: Sequence[str]) -> list[str]:
     return kept + done + [f"{name}={value:g}" for name, value in drawn.items()]
 
 
-def outcomes(folder: Path) -> list[Outcome]:
-    """The outcomes that a sweep's folder holds so far, in the order of their jobs."""
-    found = []
-    for path in sorted((folder / JOBS).glob("*.json")):
-        try:
-            found.append(Outcome.model_validate_json(path.read_text(encoding="utf-8")))
-        except ValidationError:
-            continue
-    return found
-
-
 def say_progress(folder: Path) -> None:
     """One line for the whole sweep: done, failed, time left at the pace so far."""
-    if not (folder / SWEEP).is_file():
+    so_far, sweep = outcomes(folder), sweep_of(folder)
+    if not so_far or sweep is None:
         return
-    so_far, sweep = outcomes(folder), _sweep(folder)
     failed, left = sum(outcome.error is not None for outcome in so_far), sweep.jobs - len(so_far)
     counted = f"sweep: {len(so_far)} of {sweep.jobs} jobs done" + (f", {failed} failed" if failed else "")
     pace = (time.time() - sweep.started) / len(so_far)
-    terminal.say(f"{counted}, about {terminal.duration(pace * left)} left" if left > 0 else counted)
+    # A clock that was set back says nothing of the pace.
+    terminal.say(f"{counted}, about {terminal.duration(pace * left)} left" if left > 0 and pace > 0 else counted)
 
 
 def show(folder: Path) -> bool:
     """The table of a sweep and its failed jobs; returns whether any job failed or has not ended."""
-    so_far, jobs = outcomes(folder), _sweep(folder).jobs
+    so_far, sweep = outcomes(folder), sweep_of(folder)
+    if sweep is None:
+        terminal.complain(f"{folder / SWEEP} cannot be read: how many jobs there were is not known")
+    jobs = sweep.jobs if sweep else len(so_far)
     varied = _varied([outcome.words for outcome in so_far])
     ended = [(words, outcome, outcome.result) for words, outcome in zip(varied, so_far, strict=True)]
     terminal.show_sweep([(words.removeprefix("experiment="), result) for words, _, result in ended if result])
@@ -186,7 +150,7 @@ def show(folder: Path) -> bool:
             terminal.complain(f"job {outcome.number + 1} ({words}) failed: {reason}")
     if len(so_far) < jobs:
         terminal.complain(f"{jobs - len(so_far)} of {jobs} jobs have not ended; the same command goes on")
-    return len(so_far) < jobs or not all(result for *_, result in ended)
+    return sweep is None or len(so_far) < jobs or not all(result for *_, result in ended)
 
 
 def show_best(folder: Path) -> None:
@@ -204,10 +168,6 @@ def _own_configurations() -> list[str]:
     sources = HydraConfig.get().runtime.config_sources if HydraConfig.initialized() else []
     folders = [source.path for source in sources if source.provider == "command-line"]
     return [word for folder in folders for word in ("--config-dir", folder)]
-
-
-def _sweep(folder: Path) -> Sweep:
-    return Sweep.model_validate_json((folder / SWEEP).read_text(encoding="utf-8"))
 
 
 def _varied(commands: Sequence[Sequence[str]]) -> list[str]:
@@ -230,13 +190,16 @@ def _count(config: DictConfig) -> int:
     return count
 
 
-def _compose(load: Callable[..., DictConfig], master_config: DictConfig, sweep_overrides: Sequence[str]) -> DictConfig:
+def _compose(
+    load: Callable[..., DictConfig], folder: str, master_config: DictConfig, sweep_overrides: Sequence[str]
+) -> DictConfig:
     """The configuration of one job; where its words cannot be composed, one that says why and is never trained."""
     try:
-        return load(master_config, sweep_overrides)
+        composed = load(master_config, sweep_overrides)
     except (HydraException, YAMLError) as error:
-        broken = load(master_config, [])
-        with open_dict(broken):
-            broken.hydra.overrides.task = list(sweep_overrides)
-            broken[BROKEN] = settings.one_line(error)
-        return broken
+        composed = load(master_config, [])
+        with open_dict(composed):
+            composed.hydra.overrides.task = list(sweep_overrides)
+            composed[BROKEN] = settings.one_line(error)
+    composed.hydra.sweep.dir = folder
+    return composed

@@ -1,23 +1,24 @@
 """What a person sees: lines, and a table at the end."""
 
-import sys
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, cast
 
 from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from kd_lab import rank
+from kd_lab import rank, streams
 from kd_lab.results import ModelResult, Result, Snapshot
 
 if TYPE_CHECKING:
     from kd_lab.measures import Measures
 
 # In a pipe or a log file a table has the room it needs.
-console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
+console = Console(
+    file=cast(IO[str], streams.out), highlight=False, soft_wrap=True, width=None if streams.out.isatty() else 120
+)
 
 
 def say(text: str) -> None:
@@ -28,7 +29,9 @@ def say(text: str) -> None:
 
 def complain(text: str) -> None:
     """One line on standard error."""
-    Console(stderr=True, highlight=False, soft_wrap=True).print(f"kd_lab: {text}", markup=False)
+    # A name may hold line breaks.
+    line = " ".join(text.split("\n"))
+    Console(file=cast(IO[str], streams.err), highlight=False, soft_wrap=True).print(f"kd_lab: {line}", markup=False)
 
 
 def show(result: Result) -> None:

@@ -27,7 +27,8 @@ def main() -> None:
     """Read the command line, measure, print the table, keep the figures and draw them."""
     words = ["bench.quick=true" if word == "--quick" else word for word in sys.argv[1:]]
     if {"-h", "--help"} & set(words):
-        print(USAGE)
+        with doors.one_line_errors():
+            print(USAGE)
         return
     with doors.one_line_errors(debug=doors.wants_traceback(words)):
         run([word for word in words if not word.lower().startswith("debug=")])

@@ -1,0 +1,79 @@
+"""What a sweep keeps in files: how many jobs it has, and what became of each."""
+
+import itertools
+from contextlib import suppress
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from kd_lab import results
+from kd_lab.results import Result
+
+JOBS = "jobs"
+SWEEP = "sweep.json"
+
+
+class Outcome(BaseModel):
+    """What became of one job.
+
+    Attributes:
+        number: of the job, from 0.
+        words: of the command line that would run this job alone.
+        folder: of its finished run, or None.
+        error: one line, or None.
+        seconds: that it took, its teachers included.
+    """
+
+    number: int
+    words: list[str]
+    folder: Path | None = None
+    error: str | None = None
+    seconds: float = 0
+
+    @property
+    def result(self) -> Result | None:
+        """What its run found."""
+        return results.read(self.folder) if self.folder else None
+
+    def write(self, sweep: Path) -> None:
+        """Into the folder of the sweep."""
+        folder = sweep / JOBS
+        folder.mkdir(parents=True, exist_ok=True)
+        results.write_whole(folder / f"{self.number:05}.json", self.model_dump_json(indent=2) + "\n")
+
+
+class Sweep(BaseModel):
+    """A sweep's jobs, in all, and when it started, in seconds since 1970."""
+
+    jobs: int
+    started: float
+
+
+def outcomes(folder: Path) -> list[Outcome]:
+    """The outcomes that a sweep's folder holds so far, in the order of their jobs."""
+    found = []
+    for path in sorted((folder / JOBS).glob("*.json")):
+        try:
+            found.append(Outcome.model_validate_json(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError):
+            continue
+    return found
+
+
+def sweep_of(folder: Path) -> Sweep | None:
+    """The sweep of a folder; None where its file is damaged."""
+    try:
+        return Sweep.model_validate_json((folder / SWEEP).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def own_folder(named: Path) -> Path:
+    """The folder ``named``, made here, or one beside it: another sweep may have begun within the same second."""
+    for number in itertools.count(1):
+        folder = named if number == 1 else named.with_name(f"{named.name}-{number}")
+        folder.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            (folder / SWEEP).touch(exist_ok=False)
+            return folder
+    raise AssertionError
