@@ -91,7 +91,7 @@ def content(folder: Path) -> dict[str, str]:
     """A digest of every file of every run, and the results without their seconds."""
     found = {}
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.name not in NOT_COMPARED and ".locks" not in path.parts:
+        if path.is_file() and path.name not in NOT_COMPARED and path.suffix != ".lock":
             found[str(path.relative_to(folder))] = hashlib.sha256(path.read_bytes()).hexdigest()
         elif path.name == "result.json":
             result = json.loads(path.read_text(encoding="utf-8"))

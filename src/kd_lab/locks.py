@@ -1,6 +1,6 @@
 """One process at a time works on a run, whoever else works in the same folder.
 
-The system releases a lock with the process that holds it, however that ends: what is left of it is an empty file.
+The system releases a lock with the process that holds it, however that ends: a file that is left says nothing.
 """
 
 from collections.abc import Iterator
@@ -15,23 +15,22 @@ def held(folder: Path, title: str) -> Iterator[None]:
     """Within, no other process is at work on the run in ``folder``; waits for one that is.
 
     Args:
-        folder: of the run; its lock lies beside it, in ``.locks``.
+        folder: of the run; its lock is a hidden file beside it.
         title: of the run, for whoever waits.
     """
     from filelock import FileLock, Timeout
 
-    place = folder.parent / ".locks"
-    place.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(place / f"{folder.name}.lock")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    path = folder.with_name(f".{folder.name}.lock")
+    lock = FileLock(path)
     try:
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            terminal.say(f"another process is at work on {title}: waiting for it")
-            lock.acquire()
-    except NotImplementedError:
-        terminal.say(f"warning: {place} lies on a file system without locks: start one process at a time there")
+        lock.acquire(timeout=0)
+    except Timeout:
+        terminal.say(f"another process is at work on {title}: waiting for it")
+        lock.acquire()
     try:
         yield
     finally:
+        # While it is held: whoever waits sees that the file has gone, and makes another.
+        path.unlink(missing_ok=True)
         lock.release()
