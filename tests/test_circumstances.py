@@ -529,6 +529,23 @@ def test_a_finished_student_that_was_damaged_is_not_evaluated(
     assert f"is not what its run wrote there; delete {copy} and run again" in line
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("[]", "holds no model (config.json holds no settings)"),
+        ('{"architectures": ["BertForSequenceClassification"], "id2label": {"a": "b"}}', "id2label should number"),
+        ('{"architectures": ["BertForSequenceClassification"], "id2label": [1]}', "id2label should number"),
+    ],
+)
+def test_a_model_from_elsewhere_with_a_garbled_configuration_is_refused(
+    content: str, said: str, finished: Result, ends: Callable[..., str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(finished.folder / "student", folder)
+    (folder / "config.json").write_text(content, encoding="utf-8")
+    assert said in ends(lambda: evaluate.ask([str(folder), "data=toy", f"output_dir={tmp_path}"]))
+
+
 def test_a_teacher_that_is_asked_for_its_own_result_is_tested_only_as_it_was_written(
     copy: Path, ends: Callable[..., str]
 ) -> None:

@@ -351,6 +351,18 @@ def test_a_file_that_cannot_be_read_is_one_line_and_no_remark_of_a_library(
     assert said in line
 
 
+@pytest.mark.parametrize(
+    ("name", "said"), [("two\nlines", "data.path=two lines.csv: there is no such file"), ("n\n" * 150, "too long")]
+)
+def test_a_name_with_a_line_break_is_complained_of_in_one_line(
+    name: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit), doors.one_line_errors():
+        load(Path(f"{name}.csv"))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+
+
 @pytest.mark.parametrize("kind", ["a folder", "a link to itself", "a dangling link", "a pipe", "too long a name"])
 def test_what_is_no_file_is_refused_in_one_line(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / (("n" * 300 if kind == "too long a name" else "rows") + ".csv")
