@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-slow lint audit clean
+.PHONY: help setup run test test-slow reliability lint audit clean
 
 help: ## Show this.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -26,6 +26,9 @@ test: $(READY) ## Run the tests: tiny random models, toy sentences, at most 10 m
 
 test-slow: $(READY) ## Run the few tests with real weights and real sentences.
 	$(BIN)/python -m pytest -m slow
+
+reliability: $(READY) ## Kill a hundred runs at random moments and compare what becomes of them; an hour.
+	$(BIN)/python tests/killing.py 100
 
 lint: $(READY) ## Check style and types.
 	$(BIN)/ruff check .

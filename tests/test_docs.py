@@ -127,6 +127,7 @@ def test_every_axis_has_a_page_with_an_example() -> None:
         "evaluate",
         "runs",
         "performance",
+        "reliability",
     }
     assert wanted | {"add-a-method"} == pages
 

@@ -1,7 +1,6 @@
 """What a run found: result.json and the row it makes in a table."""
 
 import hashlib
-import importlib.metadata
 import os
 import platform
 import subprocess
@@ -163,7 +162,9 @@ def shortened(text: str, size: int) -> str:
 
 def versions() -> dict[str, str]:
     """The versions that a result depends on."""
-    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in LIBRARIES}
+    from importlib.metadata import version
+
+    return {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
 
 
 def git_revision() -> str | None:
