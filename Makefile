@@ -24,7 +24,7 @@ run: $(READY) ## Distil a small sentiment classifier from real weights and real 
 test: $(READY) ## Run the tests: tiny random models, toy sentences, at most 10 minutes on two cores.
 	$(BIN)/python -m pytest -n 2
 
-test-slow: $(READY) ## Run the few tests with real weights and real sentences.
+test-slow: $(READY) ## Run the tests with real weights and real sentences, and those that wait or take long.
 	$(BIN)/python -m pytest -m slow
 
 reliability: $(READY) ## Kill a hundred runs at random moments and compare what becomes of them; an hour.

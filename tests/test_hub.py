@@ -155,6 +155,11 @@ def test_a_reason_is_passed_on_without_secrets(monkeypatch: pytest.MonkeyPatch) 
     assert said == "the model lab/open did not arrive from the model hub (http://proxy:1 refuses …): run again"
 
 
+def slowly(*case: object) -> object:
+    """One that waits for the network to give up."""
+    return pytest.param(*case, marks=pytest.mark.slow)
+
+
 @pytest.mark.parametrize(
     ("trouble", "said"),
     [
@@ -164,8 +169,8 @@ def test_a_reason_is_passed_on_without_secrets(monkeypatch: pytest.MonkeyPatch) 
         (Trouble("GET /elsewhere/", 504), "out of order (504)"),
         (Trouble("/tree/", 429, {"Retry-After": "600"}), f"run again in 600 seconds, or {LOG_IN}"),
         (Trouble("HEAD .*safetensors", 429, {"RateLimit": '"api";r=0;t=290'}), "run again in 290 seconds"),
-        (Trouble("/revision/", after=0, then="silent"), "cannot be reached for the model lab/open"),
-        (Trouble("GET /elsewhere/", after=20_000, then="silent"), "it says nothing more"),
+        slowly(Trouble("/revision/", after=0, then="silent"), "cannot be reached for the model lab/open"),
+        slowly(Trouble("GET /elsewhere/", after=20_000, then="silent"), "it says nothing more"),
         (Trouble("GET /elsewhere/", body=shorter), "did not arrive from the model hub (Consistency check failed"),
     ],
 )
@@ -177,6 +182,7 @@ def test_bad_days_end_in_a_line_and_good_ones_well(trouble: Trouble, said: str, 
     assert max(Counter(request for request, *_ in hub.asked).values()) <= 4
 
 
+@pytest.mark.slow
 def test_a_file_that_never_gets_past_a_byte_is_given_up(hub: Hub, tmp_path: Path) -> None:
     """Left alone the client would fetch the same ten megabytes for ever: a byte arrives every time."""
     hub.troubles = [Trouble("GET /elsewhere/", after=11_000_000, resumes=False)]

@@ -16,7 +16,7 @@ from kd_lab.models import Classifier, TeacherEnsemble
 from kd_lab.optimization import Optimization
 from kd_lab.settings import Method, method_named
 
-EPOCHS, BATCH = 13, 53  # 160 rows make 4 batches, of which the last has one row: the second process has none of it
+BATCH, BATCHES = 53, 4  # of 160 rows; the last batch has one row, and the second process none of it
 CASES: dict[str, tuple[str, int, dict[str, Any], int | None]] = {
     "finetune": ("finetune", 0, {}, None),
     "kd": ("kd", 1, {}, 7),
@@ -27,8 +27,8 @@ CASES: dict[str, tuple[str, int, dict[str, Any], int | None]] = {
 """Method, teachers, settings of the method, rows per micro-batch."""
 
 
-def train(case: str, devices: int) -> dict[str, Tensor]:
-    """52 steps in float64 without dropout: the weights in the end."""
+def train(case: str, epochs: int, devices: int) -> dict[str, Tensor]:
+    """Steps in float64 without dropout: the weights in the end."""
     name, members, arguments, size = CASES[case]
     quiet.libraries()
     quiet.transformers()
@@ -50,9 +50,9 @@ def train(case: str, devices: int) -> dict[str, Tensor]:
         micro_batch_size=size,
         optimization=Optimization(lr=1e-3),
     )
-    trainer = machine.trainer(checked, case, epochs=EPOCHS, together=True, logger=False, limit_val_batches=0)
+    trainer = machine.trainer(checked, case, epochs=epochs, together=True, logger=False, limit_val_batches=0)
     trainer.fit(built, datamodule=data)
-    assert trainer.global_step == 52
+    assert trainer.global_step == epochs * BATCHES
     return {key: value.clone() for key, value in built.state_dict().items()}
 
 
@@ -64,28 +64,34 @@ def _classifier(checked: settings.Settings, kind: str) -> Classifier:
     return made
 
 
-def work(process: int, port: int, folder: Path) -> None:
+def work(process: int, port: int, epochs: int, folder: Path) -> None:
     """What each of the two processes does."""
     crew.take_place(process, 2, port)
     torch.set_num_threads(1)
     for case in CASES:
-        torch.save(train(case, 2), folder / f"{case}-{process}.pt")
+        torch.save(train(case, epochs, 2), folder / f"{case}-{process}.pt")
 
 
-@pytest.fixture(scope="module")
-def together(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int], dict[str, Tensor]]:
-    """By case and process."""
-    folder = tmp_path_factory.mktemp("ranks")
-    start_processes(work, (crew.free_port(), folder), 2)  # type: ignore[no-untyped-call]
-    return {
+Weights = dict[str, Tensor]
+
+
+@pytest.fixture(scope="module", params=[2, pytest.param(13, marks=pytest.mark.slow)])
+def together(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[int, dict[tuple[str, int], Weights]]:
+    """The number of epochs, and the weights by case and process."""
+    folder, epochs = tmp_path_factory.mktemp("ranks"), request.param
+    start_processes(work, (crew.free_port(), epochs, folder), 2)  # type: ignore[no-untyped-call]
+    return epochs, {
         (case, process): torch.load(folder / f"{case}-{process}.pt", weights_only=True)
         for case, process in product(CASES, range(2))
     }
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_two_processes_take_the_steps_of_one(case: str, together: dict[tuple[str, int], dict[str, Tensor]]) -> None:
-    first, second = together[case, 0], together[case, 1]
+def test_two_processes_take_the_steps_of_one(case: str, together: tuple[int, dict[tuple[str, int], Weights]]) -> None:
+    epochs, weights = together
+    first, second = weights[case, 0], weights[case, 1]
     assert all(torch.equal(first[name], second[name]) for name in first)
-    for name, alone in train(case, 1).items():
+    for name, alone in train(case, epochs, 1).items():
         assert torch.allclose(first[name], alone, rtol=0, atol=1e-8), name

@@ -39,7 +39,7 @@ def silent_server() -> Iterator[str]:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
-@pytest.mark.parametrize("network", ["closed", "silent"])
+@pytest.mark.parametrize("network", ["closed", pytest.param("silent", marks=pytest.mark.slow)])
 def test_without_the_hub_one_line_names_the_quickstart(network: str, silent_server: str, tmp_path: Path) -> None:
     """A closed port of this machine stands in for a hub that cannot be reached."""
     endpoint = silent_server if network == "silent" else "http://127.0.0.1:9"
@@ -50,7 +50,7 @@ def test_without_the_hub_one_line_names_the_quickstart(network: str, silent_serv
     refused_by_the_network(done, tmp_path, "cannot be reached", "experiment=quickstart")
 
 
-@pytest.mark.parametrize("network", ["closed", "silent"])
+@pytest.mark.parametrize("network", ["closed", pytest.param("silent", marks=pytest.mark.slow)])
 def test_without_the_package_registry_one_line_says_so(network: str, silent_server: str, tmp_path: Path) -> None:
     index = silent_server if network == "silent" else "http://127.0.0.1:9"
     without = {

@@ -27,6 +27,11 @@ def shown(metrics: dict[str, Any]) -> dict[str, Any]:
 class Bar(TQDMProgressBar):
     """Lightning's bar with metrics short enough for a terminal of 80 columns."""
 
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """An epoch that goes on where it was interrupted does not start, but has a bar."""
+        super().on_train_start(trainer, module)
+        self.on_train_epoch_start(trainer)
+
     def get_metrics(self, trainer: Trainer, module: LightningModule) -> dict[str, Any]:
         """What stands at the end of the bar."""
         return shown(dict(super().get_metrics(trainer, module)))
