@@ -28,6 +28,7 @@ test-slow: $(READY) ## Run the tests with real weights and real sentences, and t
 	$(BIN)/python -m pytest -m slow
 
 reliability: $(READY) ## Kill a hundred runs at random moments and compare what becomes of them; an hour.
+	$(BIN)/python -m pytest -m reliability
 	$(BIN)/python tests/killing.py 100
 
 lint: $(READY) ## Check style and types.

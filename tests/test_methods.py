@@ -87,6 +87,21 @@ def test_the_teachers_change_only_if_the_method_says_so_and_steps_count_the_stud
 
 
 @pytest.mark.parametrize("name", METHODS)
+def test_a_checkpoint_resumes_exactly_and_holds_no_teacher_that_stands_still(
+    name: str, make: Callable[[str], tuple[Distiller, TextDataModule]], tmp_path: Path
+) -> None:
+    method, data = make(name)
+    fit(method, data, 3, tmp_path / "whole")
+    resumed, data = make(name)
+    saved = tmp_path / "whole" / "epoch=0.ckpt"
+    fit(resumed, data, 3, tmp_path / "resumed", ckpt_path=str(saved), weights_only=True)
+    assert equal(state(method.student), state(resumed.student))
+    assert equal(state(method.teachers), state(resumed.teachers))
+    kept = torch.load(saved, weights_only=True)["state_dict"]
+    assert any(key.startswith("teachers.") for key in kept) == method.teachers_learn
+
+
+@pytest.mark.parametrize("name", METHODS)
 def test_evaluation_is_deterministic(
     name: str, make: Callable[[str], tuple[Distiller, TextDataModule]], tmp_path: Path
 ) -> None:
