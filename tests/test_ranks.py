@@ -10,7 +10,7 @@ from lightning import seed_everything
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import start_processes
 
-from kd_lab import catalogue, crew, distiller, machine, models, quiet, settings, sources, splits
+from kd_lab import catalogue, crew, distiller, machine, models, quiet, ranks, settings, sources, splits
 from kd_lab.data import TextDataModule
 from kd_lab.models import Classifier, TeacherEnsemble
 from kd_lab.optimization import Optimization
@@ -70,6 +70,7 @@ def work(process: int, port: int, epochs: int, folder: Path) -> None:
     torch.set_num_threads(1)
     for case in CASES:
         torch.save(train(case, epochs, 2), folder / f"{case}-{process}.pt")
+    ranks.part()
 
 
 Weights = dict[str, Tensor]

@@ -59,10 +59,12 @@ def _work(
     os.setpgid(0, 0)  # a Ctrl-C of the terminal's reaches the parent, which hands it on once
     take_place(rank, count, port)
     memory.keep_freed()
+    from kd_lab import ranks
     from kd_lab.training import fit_and_test
 
     try:
         fit_and_test(run, teachers, **options)
+        ranks.part()
     except (UserError, Interrupted) as error:
         if rank == 0:
             words.put((type(error).__name__, str(error), getattr(error, "signal", 0)))

@@ -50,7 +50,8 @@ def add_up(tensors: Sequence[Tensor]) -> None:
     """Each tensor becomes its sum over all processes, in place, bit-equal in all of them."""
     if count() == 1:
         return
-    for dtype in {tensor.dtype for tensor in tensors}:
+    # A dict, not a set: the order has to be the same in all processes.
+    for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):
         alike = [tensor for tensor in tensors if tensor.dtype == dtype]
         flat = torch.cat([tensor.detach().flatten() for tensor in alike])
         distributed.all_reduce(flat)
@@ -71,6 +72,13 @@ def wait() -> None:
     """Until all have come as far."""
     if _met():
         distributed.barrier()
+
+
+def part() -> None:
+    """All have come to the end: none may go while another still listens to it."""
+    if _met():
+        distributed.barrier()
+        distributed.destroy_process_group()
 
 
 def _met() -> bool:
