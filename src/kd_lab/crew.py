@@ -13,7 +13,7 @@ from multiprocessing import get_context
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from torch.multiprocessing.spawn import ProcessExitedException, start_processes
+from torch.multiprocessing.spawn import ProcessException, start_processes
 
 from kd_lab import memory
 from kd_lab.catalogue import Checkpoint
@@ -38,16 +38,15 @@ def carry_out(run: "Plan", teachers: Sequence[Checkpoint], options: dict[str, An
             signal.signal(number, _forward_to(together.pids()))
         while not together.join():
             pass
-    except ProcessExitedException as error:
-        kind, text, number = words.get() if not words.empty() else ("", "", 0)
-        if kind == "UserError":
-            raise UserError(text) from None
-        if kind == "Interrupted":
-            raise Interrupted(text, number) from None
-        raise UserError(
-            f"process {error.error_index + 1} of {run.settings.trainer.devices} ended without a word "
-            f"(exit code {error.exit_code}); the same command goes on from the last checkpoint"
-        ) from None
+    except ProcessException as error:
+        said = []
+        while not words.empty():
+            said.append(words.get())
+        if not said:
+            reason = str(error).strip().splitlines()[-1]
+            raise UserError(f"{reason}; the same command goes on from the last checkpoint") from error
+        _, text, number = min(said)  # the first process knows what is saved
+        raise (Interrupted(text, number) if number else UserError(text)) from None
     finally:
         for number, handler in forwarded.items():
             signal.signal(number, handler)
@@ -65,10 +64,16 @@ def _work(
     try:
         fit_and_test(run, teachers, **options)
         ranks.part()
-    except (UserError, Interrupted) as error:
-        if rank == 0:
-            words.put((type(error).__name__, str(error), getattr(error, "signal", 0)))
-        sys.exit(2)
+    except (UserError, OSError) as error:
+        words.put((rank, str(error), 0))
+    except Interrupted as error:
+        words.put((rank, str(error), error.signal))
+    except KeyboardInterrupt:
+        words.put((rank, "interrupted; the same command goes on from the last checkpoint", signal.SIGINT.value))
+    else:
+        return
+    # The end of one by an error ends the others: only the first, when it has written all there is to write.
+    sys.exit(2 if rank == 0 else 0)
 
 
 def take_place(rank: int, count: int, port: int) -> None:

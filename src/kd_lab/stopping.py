@@ -53,7 +53,8 @@ def between_steps(trainer: Trainer, wish: Wish | None = None) -> Iterator[None]:
         yield
     except Stopped as stopped:
         assert wish is not None
-        raise Interrupted(str(stopped), wish.signal) from None
+        # The signal may have been another process's.
+        raise Interrupted(str(stopped), wish.signal or signal.SIGTERM) from None
     except SystemExit as error:
         if trainer.interrupted:
             raise KeyboardInterrupt from error
