@@ -145,7 +145,8 @@ class Checkpoints(Callback):
         """The curves go on, the seconds until then count, and no batch comes twice."""
         self.learned = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]["completed"]
         terminal.say(f"going on from step {checkpoint['global_step']:,}")
-        for curves, rows in zip(_curves(trainer), checkpoint["curves"], strict=True):
+        # Of several processes only the first keeps curves.
+        for curves, rows in zip(_curves(trainer), checkpoint["curves"], strict=False):
             curves.go_on(rows)
         self.started -= checkpoint["seconds"]
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch.multiprocessing.spawn import ProcessException, start_processes
 
-from kd_lab import memory
+from kd_lab import memory, quiet
 from kd_lab.catalogue import Checkpoint
 from kd_lab.errors import Interrupted, UserError
 
@@ -29,6 +29,7 @@ def carry_out(run: "Plan", teachers: Sequence[Checkpoint], options: dict[str, An
     Raises:
         UserError, Interrupted: as it would here; UserError also where a process ends without a word.
     """
+    quiet.libraries()
     words: Any = get_context("spawn").SimpleQueue()
     given = (run.settings.trainer.devices, free_port(), words, run, teachers, options)
     together: Any = start_processes(_work, given, run.settings.trainer.devices, join=False)  # type: ignore

@@ -31,6 +31,7 @@ LOUD: list[tuple[str, str]] = [
     ("lightning.pytorch", "lists devices, tips and hooks at every start"),
     ("lightning.fabric", "says which seed was set"),
     ("httpx", "a line per request to the hub"),
+    ("torch.multiprocessing.spawn", "says that it ends the others when one has ended"),
 ]
 """Loggers whose remarks below an error say nothing to a user, and the reason for each."""
 
