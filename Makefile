@@ -3,6 +3,8 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
+# Beside the environment, not in it: Hydra's plugins make every start slower.
+LAUNCHERS = hydra-joblib-launcher hydra-submitit-launcher joblib submitit cloudpickle
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-slow reliability lint audit clean
@@ -27,9 +29,13 @@ test: $(READY) ## Run the tests: tiny random models, toy sentences, at most 10 m
 test-slow: $(READY) ## Run the tests with real weights and real sentences, and those that wait or take long.
 	$(BIN)/python -m pytest -m slow
 
-reliability: $(READY) ## Kill a hundred runs at random moments and compare what becomes of them; an hour.
+$(VENV)/sweeps: $(READY)
+	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps --target $@ $(LAUNCHERS)
+
+reliability: $(VENV)/sweeps ## Kill a hundred runs and a sweep at random moments and compare what becomes of them; an hour.
 	$(BIN)/python -m pytest -m reliability
 	$(BIN)/python tests/killing.py 100
+	PYTHONPATH=$(VENV)/sweeps $(BIN)/python tests/killing_sweeps.py
 
 lint: $(READY) ## Check style and types.
 	$(BIN)/ruff check .
