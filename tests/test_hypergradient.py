@@ -11,7 +11,7 @@ from kd_lab import hypergradient, precision
 from kd_lab.data import TextDataModule
 from kd_lab.dropout import same_dropout
 from kd_lab.encoding import Batch
-from kd_lab.hypergradient import Feedback, Lesson
+from kd_lab.lesson import Feedback, Lesson
 from kd_lab.losses import SOFT_LOSSES
 from kd_lab.methods.metadistil import MetaDistil
 from kd_lab.models import Classifier, TeacherEnsemble

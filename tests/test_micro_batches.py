@@ -7,7 +7,7 @@ import pytest
 import torch
 from lightning import Trainer
 
-from kd_lab import distiller, quiet
+from kd_lab import building, quiet
 from kd_lab.data import TextDataModule
 from kd_lab.distiller import Distiller
 from kd_lab.hypergradient import HYPERGRADIENTS
@@ -29,7 +29,7 @@ def gradients(
     student, members = classifier("distilbert", 0), [classifier("bert", 1), classifier("roberta", 2)]
     rows = data([student, *members], batch_size=16)
     teachers = TeacherEnsemble(members) if method.uses_teachers else None
-    built = distiller.build(method, student, teachers, quiz=rows.quiz_batch, micro_batch_size=size)
+    built = building.build(method, student, teachers, quiz=rows.quiz_batch, micro_batch_size=size)
     found: dict[str, torch.Tensor] = {}
 
     def keep(original: Callable[[], None]) -> Callable[[], None]:
@@ -91,6 +91,6 @@ def test_the_graphs_of_one_part_are_in_memory_at_a_time(
 
 
 def test_a_method_is_told_by_its_own_settings(classifier: Callable[..., Classifier]) -> None:
-    built = distiller.build(method_named("finetune"), classifier("bert"), None, micro_batch_size=3)
+    built = building.build(method_named("finetune"), classifier("bert"), None, micro_batch_size=3)
     assert isinstance(built, Distiller)
     assert built.micro_batch_size == 3

@@ -10,7 +10,7 @@ from lightning import seed_everything
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import start_processes
 
-from kd_lab import catalogue, crew, distiller, machine, models, quiet, ranks, settings, sources, splits
+from kd_lab import building, catalogue, crew, machine, models, quiet, ranks, settings, sources, splits
 from kd_lab.data import TextDataModule
 from kd_lab.models import Classifier, TeacherEnsemble
 from kd_lab.optimization import Optimization
@@ -42,7 +42,7 @@ def train(case: str, epochs: int, devices: int) -> dict[str, Tensor]:
     encoders = [model.encoder for model in (student, *teachers)]
     data = TextDataModule(rows, cut, encoders, batch_size=BATCH)
     method = Method.model_validate(method_named(name).model_dump(exclude_unset=True, by_alias=True) | arguments)
-    built = distiller.build(
+    built = building.build(
         method,
         student,
         TeacherEnsemble(teachers) if teachers else None,

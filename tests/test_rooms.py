@@ -16,6 +16,7 @@ FLOORS = [
         "noise",
         "losses",
         "hypergradient",
+        "lesson",
         "tangent",
         "batching",
         "dropout",
@@ -29,8 +30,8 @@ FLOORS = [
     {"splits", "sections", "origins", "search", "settings", "words", "results", "toy", "precision", "outcomes"},
     {"terminal", "downloads"},
     {"sources", "sweeps", "catalogue", "fingerprint", "teachers", "models"},
-    {"data", "distiller", "progress", "shelf", "tracking", "machine", "locks", "ranks"},
-    {"methods.finetune", "methods.kd", "methods.metadistil"},
+    {"data", "diagnostics", "distiller", "quizzes", "progress", "shelf", "tracking", "machine", "locks", "ranks"},
+    {"methods.finetune", "methods.kd", "methods.metadistil", "building"},
     {"checkpoints"},
     {"evaluation", "findings", "fitting"},
     {"remembered"},
@@ -45,7 +46,7 @@ FLOORS = [
     {"run", "evaluate", "bench.__main__"},
 ]
 """From the ground up: a room imports only from lower floors, and from its own below the methods."""
-MATHEMATICS = {"noise", "losses", "hypergradient", "tangent", "excerpt", "batching", "splits"}
+MATHEMATICS = {"noise", "losses", "hypergradient", "lesson", "tangent", "excerpt", "batching", "splits"}
 BEFORE_TORCH = {
     "errors",
     "streams",

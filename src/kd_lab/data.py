@@ -142,6 +142,7 @@ class TextDataModule(LightningDataModule):
         workers: processes that prepare training batches; without any it is a thread.
         noise, p: what is done to training rows; a name of :mod:`kd_lab.noise` and its probability.
         clean_for_teachers: whether the teachers see the sentences without it.
+        train_on_quiz: whether the quiz rows are training rows as well.
     """
 
     def __init__(
@@ -156,15 +157,17 @@ class TextDataModule(LightningDataModule):
         noise: str = "none",
         p: float = 0.0,
         clean_for_teachers: bool = False,
+        train_on_quiz: bool = False,
     ):
         super().__init__()
         self.rows = rows
         self.batch_size, self.seed, self.workers = batch_size, seed, workers
         self.first_epoch = 0
-        words = vocabulary(rows.texts[number] for number in splits.train) if noise == "vocabulary" else ()
+        training = (*splits.train, *(splits.quiz if train_on_quiz else ()))
+        words = vocabulary(rows.texts[number] for number in training) if noise == "vocabulary" else ()
         self.parts = {name: EncodedRows(rows, numbers, encoders) for name, numbers in splits.items()}
         self.parts["train"] = EncodedRows(
-            rows, splits.train, encoders, noise=Noise(noise, p, seed, words), clean_for_teachers=clean_for_teachers
+            rows, training, encoders, noise=Noise(noise, p, seed, words), clean_for_teachers=clean_for_teachers
         )
         self.quiz_lengths = self.parts["quiz"].lengths
 

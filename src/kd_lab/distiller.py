@@ -3,7 +3,6 @@
 import random
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from importlib import import_module
 from typing import Any, ClassVar, Self
 
 import torch
@@ -15,11 +14,11 @@ from torch.optim.lr_scheduler import LambdaLR
 from torchmetrics.classification import MulticlassAccuracy
 
 from kd_lab import excerpt, ranks
+from kd_lab.diagnostics import Ledger, agreement
 from kd_lab.encoding import Batch
 from kd_lab.errors import UserError
 from kd_lab.models import Classifier, TeacherEnsemble
 from kd_lab.optimization import Optimization
-from kd_lab.settings import Method
 
 
 class Distiller(LightningModule):
@@ -39,7 +38,6 @@ class Distiller(LightningModule):
     """
 
     teachers_learn: ClassVar[bool] = False
-    books: ClassVar[tuple[str, ...]] = ("teacher_updates", "latest", "losses_of_epoch")
 
     def __init__(
         self,
@@ -64,12 +62,10 @@ class Distiller(LightningModule):
         excerpt.share([student] if teachers is None else [student, teachers])
         classes = int(student.model.config.num_labels)
         self.accuracy = MulticlassAccuracy(classes, average="micro")
-        self.teacher_accuracy = MulticlassAccuracy(classes, average="micro")
         self.teacher_updates = 0
         self.answering: Collection[str] = ("student", "teachers")
         self.validated: list[dict[str, Tensor]] = []
-        self.latest: dict[str, Tensor] = {}
-        self.losses_of_epoch: list[Tensor] = []
+        self.ledger = Ledger()
 
     @abstractmethod
     def loss(self, batch: Batch) -> Tensor:
@@ -109,8 +105,12 @@ class Distiller(LightningModule):
             total += loss.detach()
         ranks.add_up([total, *(p.grad for p in self.student.parameters() if p.grad is not None)])
         self.clip(self.student, total)
-        self.losses_of_epoch.append(total)
-        self.latest[f"{self.prefix}train/loss"] = total
+        self.ledger.losses.append(total)
+        self.ledger.latest[f"{self.prefix}train/loss"] = total
+
+    def count(self, student: Tensor, taught: Tensor, labels: Tensor) -> None:
+        """Note where student [B, C] and teachers [K, B, C] agree on a training batch, and who is right."""
+        self.ledger.agreements.append(agreement(student.detach(), taught, labels))
 
     def move_student(self) -> None:
         """The student's optimizer and schedule, along the gradient that :meth:`learn` left."""
@@ -123,7 +123,7 @@ class Distiller(LightningModule):
         assert self.teachers is not None
         for parameter, gradient in zip(self.teachers.parameters(), gradients, strict=True):
             parameter.grad = gradient
-        self.latest[f"{self.prefix}teacher/gradient_norm"] = self.clip(self.teachers, loss)
+        self.ledger.latest[f"{self.prefix}teacher/gradient_norm"] = self.clip(self.teachers, loss)
 
     def move_teachers(self) -> None:
         """The teachers' optimizer and schedule, along the gradients that :meth:`accept` left."""
@@ -168,11 +168,11 @@ class Distiller(LightningModule):
         """Log what is due; logging each value at each step would cost milliseconds of every step."""
         last = self.trainer.is_last_batch
         if last or self.global_step % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
-            for name, value in self.latest.items():
+            for name, value in self.ledger.latest.items():
                 self.log(name, value, prog_bar=name.endswith("train/loss"))
         if last:
-            mean = torch.stack(self.losses_of_epoch).mean()
-            self.log(f"{self.prefix}train/mean_loss", mean, on_step=False, on_epoch=True)
+            for name, value in self.ledger.of_epoch(self.prefix).items():
+                self.log(name, value, on_step=False, on_epoch=True)
 
     def on_train_start(self) -> None:
         """A student in eval mode would train without dropout, and in silence."""
@@ -181,25 +181,30 @@ class Distiller(LightningModule):
     def on_train_epoch_start(self) -> None:
         """An epoch that goes on where it was interrupted does not start."""
         self.train()
-        self.losses_of_epoch = []
+        self.ledger.new_epoch()
 
     def on_validation_epoch_start(self) -> None:
         """The answers of an earlier validation are of other weights."""
         self.validated = []
 
     def validation_step(self, batch: Batch, index: int) -> None:
-        """Accuracy and loss of the student, and of teachers that move; the answers are kept for the evaluation."""
+        """Accuracy and loss of the student; the answers, those of teachers that move too, are kept."""
         logits = self.student(batch)
         answers = {"rows": batch.rows, "labels": batch.labels, "student": logits.float()}
         self.accuracy(logits, batch.labels)
         self.log(f"{self.prefix}validation/accuracy", self.accuracy, prog_bar=True, batch_size=len(batch.labels))
         self.log(f"{self.prefix}validation/loss", cross_entropy(logits, batch.labels), batch_size=len(batch.labels))
         if self.teachers_learn and self.teachers is not None:
-            members = self.teachers.member_logits(batch)
-            self.teacher_accuracy(members.mean(dim=0), batch.labels)
-            self.log("teacher/validation/accuracy", self.teacher_accuracy, prog_bar=True, batch_size=len(batch.labels))
-            answers["teachers"] = members.float().transpose(0, 1)
+            answers["teachers"] = self.teachers.member_logits(batch).float().transpose(0, 1)
         self.validated.append({name: tensor.cpu() for name, tensor in answers.items()})
+
+    def on_validation_epoch_end(self) -> None:
+        """How often teachers that move are right, and agree with the student."""
+        if self.teachers_learn:
+            parts = [(part["student"], part["teachers"].transpose(0, 1), part["labels"]) for part in self.validated]
+            agree, right, rows = torch.stack([agreement(*part) for part in parts]).sum(dim=0).double()
+            self.log("teacher/validation/accuracy", right / rows, prog_bar=True)
+            self.log("validation/agreement", agree / rows)
 
     def predict_step(self, batch: Batch, index: int) -> dict[str, Tensor]:
         """Rows [B] and labels [B], and of whom ``answering`` names: student [B, C], the K teachers [B, K, C]."""
@@ -217,33 +222,13 @@ class Distiller(LightningModule):
             checkpoint["state_dict"] = {
                 name: value for name, value in state.items() if not name.startswith("teachers.")
             }
-        checkpoint["books"] = {name: getattr(self, name) for name in self.books}
+        checkpoint["books"] = {"teacher_updates": self.teacher_updates, "ledger": self.ledger.state()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """What was not yet logged."""
-        for name in self.books:
-            setattr(self, name, checkpoint["books"][name])
+        self.teacher_updates = checkpoint["books"]["teacher_updates"]
+        self.ledger.go_on(checkpoint["books"]["ledger"])
 
     @staticmethod
     def _all(one_or_many: Any) -> list[Any]:
         return one_or_many if isinstance(one_or_many, list) else [one_or_many]
-
-
-def build(method: Method, student: Classifier, teachers: TeacherEnsemble | None, **machinery: Any) -> Distiller:
-    """The method that ``method`` names, for these models.
-
-    Args:
-        method: class and arguments.
-        student, teachers, **machinery: of :class:`Distiller`.
-
-    Raises:
-        UserError: if there is no such class, or it does not take the arguments.
-    """
-    path, _, name = method.target.rpartition(".")
-    try:
-        built: Distiller = getattr(import_module(path), name)(student, teachers, **method.arguments(), **machinery)
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise UserError(
-            f"method._target_={method.target}: there is no class that takes these settings ({error})"
-        ) from error
-    return built

@@ -13,7 +13,7 @@ from kd_lab.settings import Method, Settings
 from kd_lab.sources import Rows
 from kd_lab.splits import Splits
 
-SCHEMA = 3
+SCHEMA = 4
 """Raised whenever the same settings would give other results, or result.json another form."""
 
 OF_EVERY_RUN = ("seed", "max_epochs", "patience", "batch_size", "micro_batch_size", "lr", "weight_decay", "precision")

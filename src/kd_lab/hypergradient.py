@@ -12,78 +12,23 @@ through z_S, with v = ∇θ' L_quiz(θ') and the tangent ż = (∂z_S/∂θ) v h
 so the teachers need one cotangent of the shape of their logits and one ordinary backward pass. The functions below
 differ in how they come by ż; ``unrolled`` differentiates the assumed step itself and is the yardstick.
 
+Two things may be added. A diagonal P scales the assumed step, θ' = θ − μ P ∇θ L_kd, as the student's optimizer would
+(``Lesson.scale``); then ż = (∂z_S/∂θ) P v. And what the teachers minimise on the training batch beside the quiz loss
+(``Part.teacher_loss``) joins the cotangent.
+
 MetaDistil: Zhou, Xu and McAuley, *BERT Learns to Teach* (ACL 2022, arXiv 2106.04570). The finite difference is that of
 DARTS (Liu, Simonyan and Yang, ICLR 2019, arXiv 1806.09055, equation 8), taken in the logits.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import chain
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from kd_lab.lesson import Feedback, Lesson, Part
 from kd_lab.tangent import Logits, Parameters, difference_tangent, exact_tangent, transposed
-
-
-@dataclass(frozen=True)
-class Part:
-    """Some rows of the training batch: all B of them, or a micro-batch.
-
-    Attributes:
-        student_logits: θ -> z_S [B, C]; every call must draw the same dropout mask, by one attention kernel: for all
-            ways but the difference that of :func:`kd_lab.tangent.differentiable_attention`.
-        teacher_logits: one function per teacher, -> [B, C] each, differentiable in that teacher's φ; z_T is their mean.
-        distillation_loss: (z_S, z_T) -> scalar, what these rows add to L_kd.
-    """
-
-    student_logits: Logits
-    teacher_logits: tuple[Callable[[], Tensor], ...]
-    distillation_loss: Callable[[Tensor, Tensor], Tensor]
-
-
-@dataclass(frozen=True)
-class Lesson:
-    """One meta-step's ingredients, as functions of plain tensors.
-
-    Attributes:
-        student: θ, the student's parameters by name.
-        teachers: φ, the parameters of each teacher.
-        parts: of the training batch. The graphs of a single one are kept and serve again; of several, every pass makes
-            its own, one teacher's at a time.
-        quiz_losses: θ' -> scalar each; L_quiz is their sum.
-        inner_lr: μ, the size of the assumed step.
-        add_up: makes of tensors their sums over all processes that hold parts of the lesson, in place.
-    """
-
-    student: Parameters
-    teachers: tuple[tuple[Tensor, ...], ...]
-    parts: tuple[Part, ...]
-    quiz_losses: tuple[Callable[[Parameters], Tensor], ...]
-    inner_lr: float
-    add_up: Callable[[Sequence[Tensor]], None] = lambda tensors: None
-
-    @property
-    def whole(self) -> bool:
-        """Whether the batch is in one part."""
-        return len(self.parts) == 1
-
-
-class Feedback(NamedTuple):
-    """What a lesson says to the teachers.
-
-    Attributes:
-        gradients: ∇φ of the quiz loss, one tensor per tensor of ``Lesson.teachers``.
-        quiz_loss: scalar, the assumed student's loss on the quiz.
-        student_logits: z_S [B, C] with its graph intact, for the student's real step; None for several parts.
-    """
-
-    gradients: tuple[Tensor, ...]
-    quiz_loss: Tensor
-    student_logits: Tensor | None
-
 
 Hypergradient = Callable[[Lesson], Feedback]
 Tangent = Callable[[Parameters], Tensor]
@@ -123,16 +68,20 @@ def unrolled(lesson: Lesson) -> Feedback:
     """
     theta, phi = tuple(lesson.student.values()), tuple(chain(*lesson.teachers))
     student_logits = [part.student_logits(lesson.student) for part in lesson.parts]
-    taught = [torch.stack([logits() for logits in part.teacher_logits]).mean(dim=0) for part in lesson.parts]
+    taught = [torch.stack([logits() for logits in part.teacher_logits]) for part in lesson.parts]
     losses = [part.distillation_loss(*both) for part, *both in zip(lesson.parts, student_logits, taught, strict=True)]
+    own = [part.teacher_loss(logits) for part, logits in zip(lesson.parts, taught, strict=True) if part.teacher_loss]
     gradients = _gradients(torch.stack(losses).sum(), theta, create_graph=True)
     together = tuple(gradient.detach().clone() for gradient in gradients)
     lesson.add_up(together)
-    quiz_loss, v = quiz_gradient(lesson, assumed_step(lesson, together))
-    along = [-lesson.inner_lr * slope for slope in v.values()]
-    feedback = torch.autograd.grad(gradients, phi, along, retain_graph=True, materialize_grads=True)
-    lesson.add_up(feedback)
-    return Feedback(feedback, quiz_loss, student_logits[0] if lesson.whole else None)
+    scale = lesson.scale(together) if lesson.scale else None
+    quiz_loss, v = quiz_gradient(lesson, assumed_step(lesson, together, scale))
+    along = [-lesson.inner_lr * slope for slope in _scaled(v, scale).values()]
+    told = torch.autograd.grad(
+        [*gradients, *own], phi, [*along, *map(torch.ones_like, own)], retain_graph=True, materialize_grads=True
+    )
+    lesson.add_up(told)
+    return Feedback(told, quiz_loss, student_logits[0] if lesson.whole else None)
 
 
 HYPERGRADIENTS: dict[str, Hypergradient] = {
@@ -143,19 +92,42 @@ HYPERGRADIENTS: dict[str, Hypergradient] = {
 }
 
 
+def from_labels(lesson: Lesson) -> Feedback:
+    """No hypergradient but the control beside it: ∇φ of the teachers' own loss on the quiz; the student has no say."""
+    phi = tuple(chain(*lesson.teachers))
+    own = tuple(partial(_own_loss, part) for part in lesson.parts if part.teacher_loss is not None)
+    losses, told = [], []
+    for teacher_loss in lesson.teacher_quiz_losses + own:
+        losses.append(teacher_loss())
+        told.append(_gradients(losses[-1], phi))
+    together, feedback = torch.stack(losses[: len(lesson.teacher_quiz_losses)]).detach().sum(), _sum(told)
+    lesson.add_up([together, *feedback])
+    return Feedback(feedback, together, None)
+
+
+WAYS: dict[str, Hypergradient] = {**HYPERGRADIENTS, "labels": from_labels}
+"""How the quiz may reach the teachers."""
+
+
+def _own_loss(part: Part) -> Tensor:
+    assert part.teacher_loss is not None
+    return part.teacher_loss(torch.stack([logits() for logits in part.teacher_logits]))
+
+
 def _from_tangent(lesson: Lesson, slope: Slope) -> Feedback:
     learned = [_learn(lesson, part, slope) for part in lesson.parts]
     gradients = _sum([gradients for *_, gradients, _ in learned])
     lesson.add_up(gradients)
     with torch.no_grad():
-        assumed = assumed_step(lesson, gradients)
+        scale = lesson.scale(gradients) if lesson.scale else None
+        assumed = assumed_step(lesson, gradients, scale)
     quiz_loss, v = quiz_gradient(lesson, assumed)
-    told = []
+    v, told = _scaled(v, scale), []
     for part, (student_logits, members, _, tangent_along) in zip(lesson.parts, learned, strict=True):
-        taught = torch.stack([logits.detach() for logits in members]).mean(dim=0)
-        cotangent = _cotangent(lesson, part, student_logits, taught, tangent_along(v)) / len(members)
-        backwards = zip(lesson.teachers, members, part.teacher_logits, strict=True)
-        told.append([_gradients(kept if lesson.whole else again(), phi, cotangent) for phi, kept, again in backwards])
+        taught = torch.stack([logits.detach() for logits in members])
+        cotangents = _cotangents(lesson, part, student_logits, taught, tangent_along(v))
+        backwards = zip(lesson.teachers, members, part.teacher_logits, cotangents, strict=True)
+        told.append([_gradients(kept if lesson.whole else again(), phi, c) for phi, kept, again, c in backwards])
     feedback = _sum([tuple(chain(*part)) for part in told])
     lesson.add_up(feedback)
     return Feedback(feedback, quiz_loss, learned[0][0] if lesson.whole else None)
@@ -166,7 +138,7 @@ def _learn(lesson: Lesson, part: Part, slope: Slope) -> Learned:
     student_logits = part.student_logits(lesson.student)
     with torch.set_grad_enabled(lesson.whole):
         members = [logits() for logits in part.teacher_logits]
-    z_s, taught = student_logits.detach().requires_grad_(), torch.stack([m.detach() for m in members]).mean(dim=0)
+    z_s, taught = student_logits.detach().requires_grad_(), torch.stack([m.detach() for m in members])
     (cotangent,) = _gradients(part.distillation_loss(z_s, taught), (z_s,))
     gradients, tangent_along = slope(lesson, part, student_logits, cotangent)
     return student_logits if lesson.whole else student_logits.detach(), members, gradients, tangent_along
@@ -213,21 +185,34 @@ def _sum(parts: Sequence[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
     return parts[0] if len(parts) == 1 else tuple(torch.stack(same).sum(dim=0) for same in zip(*parts, strict=True))
 
 
-def assumed_step(lesson: Lesson, gradients: Sequence[Tensor]) -> dict[str, Tensor]:
-    """θ' = θ − μ ∇θ L_kd, as new tensors: θ is never touched, so the graph of its forward stays valid."""
-    pairs = zip(lesson.student.items(), gradients, strict=True)
-    return {name: torch.add(theta, gradient, alpha=-lesson.inner_lr) for (name, theta), gradient in pairs}
+def assumed_step(
+    lesson: Lesson, gradients: Sequence[Tensor], scale: Sequence[Tensor] | None = None
+) -> dict[str, Tensor]:
+    """θ' = θ − μ P ∇θ L_kd, as new tensors: θ is never touched, so the graph of its forward stays valid."""
+    steps = gradients if scale is None else [p * gradient for p, gradient in zip(scale, gradients, strict=True)]
+    pairs = zip(lesson.student.items(), steps, strict=True)
+    return {name: torch.add(theta, step, alpha=-lesson.inner_lr) for (name, theta), step in pairs}
 
 
-def _cotangent(lesson: Lesson, part: Part, student_logits: Tensor, teacher_logits: Tensor, tangent: Tensor) -> Tensor:
-    """−μ ∂/∂z_T ⟨∂L_kd/∂z_S, ż⟩, [B, C]: all the teachers ever need to know of student and quiz."""
-    z_s = student_logits.detach().requires_grad_()
-    z_t = teacher_logits.detach().requires_grad_()
+def _scaled(direction: dict[str, Tensor], scale: Sequence[Tensor] | None) -> dict[str, Tensor]:
+    if scale is None:
+        return direction
+    return {name: p * value for (name, value), p in zip(direction.items(), scale, strict=True)}
+
+
+def _cotangents(lesson: Lesson, part: Part, student_logits: Tensor, taught: Tensor, tangent: Tensor) -> Tensor:
+    """−μ ∂/∂z_T ⟨∂L_kd/∂z_S, ż⟩, [K, B, C]: all the teachers ever need to know of student and quiz.
+
+    The slope of their own loss joins it.
+    """
+    z_s, z_t = student_logits.detach().requires_grad_(), taught.detach().requires_grad_()
     with torch.enable_grad():
         (slope,) = torch.autograd.grad(part.distillation_loss(z_s, z_t), z_s, create_graph=True)
-        along = (slope * tangent).sum()
-        (cotangent,) = torch.autograd.grad(along, z_t)
-    return -lesson.inner_lr * cotangent
+        told = -lesson.inner_lr * (slope * tangent).sum()
+        if part.teacher_loss is not None:
+            told = told + part.teacher_loss(z_t)
+        (cotangents,) = torch.autograd.grad(told, z_t)
+    return cotangents
 
 
 def _gradients(

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, log_softmax, softmax
 
@@ -49,6 +50,31 @@ def mse_logits(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
 SOFT_LOSSES: dict[str, SoftLoss] = {"kl": kl, "mse_probabilities": mse_probabilities, "mse_logits": mse_logits}
 
 
+Together = Callable[[Tensor, Tensor], Tensor]
+"""(logits of the teachers [K, B, C], labels [B]) -> their logits together, [B, C]."""
+
+
+def mean(teachers: Tensor, labels: Tensor) -> Tensor:
+    """The plain mean of the teachers' logits."""
+    return teachers.mean(dim=0)
+
+
+def confidence(teachers: Tensor, labels: Tensor) -> Tensor:
+    """The teachers' logits weighted per sentence by how little each errs on its label.
+
+    Teacher k with cross-entropy e_k on a sentence has the weight (1 − exp(e_k) / Σ_j exp(e_j)) / (K − 1), a constant
+    (the weights of Zhang, Chen and Wang, *Confidence-Aware Multi-Teacher Knowledge Distillation*, arXiv 2201.00007).
+    """
+    if len(teachers) == 1:
+        return teachers[0]
+    errors = torch.stack([cross_entropy(logits.detach(), labels, reduction="none") for logits in teachers])
+    weights = (1 - errors.softmax(dim=0)) / (len(teachers) - 1)
+    return (weights[..., None] * teachers).sum(dim=0)
+
+
+TOGETHER: dict[str, Together] = {"mean": mean, "confidence": confidence}
+
+
 @dataclass(frozen=True)
 class DistillationLoss:
     """L = α · soft loss(student, teacher; T) + (1 − α) · cross-entropy(student, labels).
@@ -57,24 +83,34 @@ class DistillationLoss:
         alpha: weight of the soft loss, in [0, 1].
         temperature: T > 0.
         soft_loss: a name out of ``SOFT_LOSSES``.
+        teacher_weights: a name out of ``TOGETHER``: how several teachers' logits become one.
 
     Raises:
-        ValueError: for an unknown soft loss, α outside [0, 1] or T ≤ 0.
+        ValueError: for an unknown soft loss or weighting, α outside [0, 1] or T ≤ 0.
     """
 
     alpha: float = 0.5
     temperature: float = 2.0
     soft_loss: str = "kl"
+    teacher_weights: str = "mean"
 
     def __post_init__(self) -> None:
         if self.soft_loss not in SOFT_LOSSES:
             raise ValueError(f"soft_loss={self.soft_loss}: choose one of {', '.join(SOFT_LOSSES)}")
+        if self.teacher_weights not in TOGETHER:
+            raise ValueError(f"teacher_weights={self.teacher_weights}: choose one of {', '.join(TOGETHER)}")
         if not 0 <= self.alpha <= 1:
             raise ValueError(f"alpha={self.alpha}: a weight lies in [0, 1]")
         if not self.temperature > 0:
             raise ValueError(f"temperature={self.temperature}: a temperature lies above 0")
 
-    def __call__(self, student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
-        """The loss of student logits [B, C] beside teacher logits [B, C] and labels [B], a scalar."""
-        soft = SOFT_LOSSES[self.soft_loss](student, teacher, self.temperature)
+    def __call__(self, student: Tensor, teachers: Tensor, labels: Tensor) -> Tensor:
+        """The loss of student logits [B, C] beside the logits of K teachers [K, B, C] and labels [B], a scalar."""
+        taught = TOGETHER[self.teacher_weights](teachers, labels)
+        soft = SOFT_LOSSES[self.soft_loss](student, taught, self.temperature)
         return self.alpha * soft + (1 - self.alpha) * cross_entropy(student, labels)
+
+
+def teacher_loss(teachers: Tensor, labels: Tensor) -> Tensor:
+    """The sum over K teachers of the mean cross-entropy of their logits [K, B, C] on labels [B], a scalar."""
+    return torch.stack([cross_entropy(logits, labels) for logits in teachers]).sum()

@@ -48,6 +48,12 @@ class Classifier(nn.Module):
         with matrix.only(ids) if isinstance(matrix, excerpt.Embedding) else nullcontext():
             yield
 
+    @property
+    def rows_in_use(self) -> Tensor | None:
+        """The rows of the embedding matrix that :meth:`excerpt` has left, in order; None outside of it."""
+        matrix = self.model.get_input_embeddings()
+        return matrix.tokens if isinstance(matrix, excerpt.Embedding) else None
+
     def count_parameters(self) -> int:
         """All weights and biases, embeddings and head included."""
         return sum(parameter.numel() for parameter in self.parameters())
@@ -91,11 +97,11 @@ class TeacherEnsemble(nn.Module):
         self.remembered = logits
 
     @contextmanager
-    def excerpt(self, batch: Batch) -> Iterator[None]:
-        """Within, each member knows only the tokens it sees of ``batch``."""
+    def excerpt(self, *batches: Batch) -> Iterator[None]:
+        """Within, each member knows only the tokens it sees of ``batches``."""
         with ExitStack() as stack:
             for member in self:
-                stack.enter_context(member.excerpt(batch.for_teachers()))
+                stack.enter_context(member.excerpt(*(batch.for_teachers() for batch in batches)))
             yield
 
     def member_logits(self, batch: Batch) -> Tensor:

@@ -31,16 +31,22 @@ class Method(Section, extra="allow"):
     alpha: Share = 0.5
     temperature: Positive = 2.0
     soft_loss: Literal["kl", "mse_probabilities", "mse_logits"] = "kl"
+    teacher_weights: Literal["mean", "confidence"] = "mean"
+    train_on_quiz: bool = False
     inner_lr: Positive = 5e-5
+    preconditioned: bool = False
     teacher_lr: NotNegative = 2e-6
-    hypergradient: Literal["reverse_mode", "forward_mode", "finite_difference", "unrolled"] = "reverse_mode"
+    teacher_optimizer: Literal["adamw", "sgd"] = "adamw"
+    label_loss: NotNegative = 0.0
+    frozen: Share = 0.0
+    hypergradient: Literal["reverse_mode", "forward_mode", "finite_difference", "unrolled", "labels"] = "reverse_mode"
     teacher_every: Count = 1
     quiz_batch_size: Count = 32
     quiz_batches: Count = 1
 
     def arguments(self) -> dict[str, Any]:
-        """What the method's own file sets, and nothing else."""
-        return self.model_dump(exclude_unset=True, exclude={"name", "target", "uses_teachers"})
+        """What the method's own file sets for its class, and nothing else."""
+        return self.model_dump(exclude_unset=True, exclude={"name", "target", "uses_teachers", "train_on_quiz"})
 
 
 class Data(Section):

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from kd_lab import (
-    distiller,
+    building,
     evaluation,
     findings,
     machine,
@@ -124,13 +124,14 @@ class Training:
             noise=run.settings.noise.name,
             p=run.settings.noise.p,
             clean_for_teachers=run.settings.noise.teacher_sees == "clean",
+            train_on_quiz=run.settings.method.train_on_quiz,
         )
         self.machinery: Any = {
             "optimization": Optimization(run.settings.lr, run.settings.weight_decay),
             "micro_batch_size": run.settings.micro_batch_size,
             "seed": run.settings.seed,
         }
-        self.method = distiller.build(
+        self.method = building.build(
             run.settings.method, self.student, self.teachers, quiz=self.data.quiz_batch, **self.machinery
         )
 

@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import Callback
 from pydantic import BaseModel
 from torch.utils.flop_counter import FlopCounterMode
 
-from kd_lab import catalogue, distiller, machine, memory, models, precision, quiet
+from kd_lab import building, catalogue, machine, memory, models, precision, quiet
 from kd_lab.bench import passes, yardsticks
 from kd_lab.bench.variants import ROWS, Bench, Variant
 from kd_lab.data import OneAhead, TextDataModule
@@ -175,7 +175,7 @@ def _made(variant: Variant, bench: Bench, rows: Rows, cut: Splits) -> tuple[Dist
         "seed": s.seed,
         "quiz": lambda number, size: data.quiz_batch(number % quizzes, size),
     }
-    return distiller.build(s.method, student, teachers, **machinery), data
+    return building.build(s.method, student, teachers, **machinery), data
 
 
 def _in_rounds(data: TextDataModule, steps: int) -> OneAhead:

@@ -12,8 +12,6 @@ from kd_lab.bench.published import Published
 from kd_lab.distiller import Distiller
 from kd_lab.encoding import Batch
 from kd_lab.hypergradient import (
-    Lesson,
-    Part,
     assumed_step,
     finite_difference,
     forward_slope,
@@ -22,6 +20,7 @@ from kd_lab.hypergradient import (
     reverse_slope,
     unrolled,
 )
+from kd_lab.lesson import Lesson, Part
 from kd_lab.methods.metadistil import MetaDistil
 from kd_lab.tangent import difference_tangent, exact_tangent
 
@@ -67,7 +66,7 @@ def _from_tangent(method: MetaDistil, batch: Batch, step: int, watch: Watch) -> 
             part = lesson.parts[0]
             logits = watch("student forward", lambda: part.student_logits(lesson.student))
             members = watch("teachers forward with graph", lambda: [member() for member in part.teacher_logits])
-            taught = torch.stack([member.detach() for member in members]).mean(dim=0)
+            taught = torch.stack([member.detach() for member in members])
             slope = _slope(part, logits, taught)
             way = reverse_slope if method.hypergradient is reverse_mode else partial(forward_slope, _along(method))
             slopes, tangent = watch("student backward", lambda: way(lesson, part, logits, slope))
@@ -91,7 +90,7 @@ def _unrolled(method: MetaDistil, batch: Batch, step: int, watch: Watch) -> None
             phi = tuple(parameter for member in lesson.teachers for parameter in member)
             logits = watch("student forward", lambda: part.student_logits(lesson.student))
             members = watch("teachers forward with graph", lambda: [member() for member in part.teacher_logits])
-            loss = part.distillation_loss(logits, torch.stack(members).mean(dim=0))
+            loss = part.distillation_loss(logits, torch.stack(members))
             slopes = watch("student backward with graph", lambda: _slopes(loss, theta, create_graph=True))
             assumed = watch("assumed step", lambda: assumed_step(lesson, slopes))
             quiz_loss = watch("quiz forward", lambda: _sum([part(assumed) for part in lesson.quiz_losses]))
@@ -99,7 +98,7 @@ def _unrolled(method: MetaDistil, batch: Batch, step: int, watch: Watch) -> None
             _accept(method, told, watch)
         _move(method, 1, "teachers", watch)
         _teachers_now(method, batch, watch)
-        again = part.distillation_loss(logits, torch.stack(members).detach().mean(dim=0))
+        again = part.distillation_loss(logits, torch.stack(members).detach())
         _student_backward(method, again, watch, "student backward again")
     _move(method, 0, "student", watch)
 

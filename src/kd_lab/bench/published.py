@@ -45,7 +45,7 @@ class Published(MetaDistil):
         """The student after a step whose graph leads back to the teachers."""
         theta: dict[str, Tensor] = dict(self.student.named_parameters())
         logits = functional_call(self.student, theta, (batch,))
-        loss = self.distillation_loss(logits, self.teachers(batch), batch.labels)
+        loss = self.distillation_loss(logits, self.teachers.member_logits(batch), batch.labels)
         gradients = torch.autograd.grad(loss, tuple(theta.values()), create_graph=True, materialize_grads=True)
         return {
             name: value - self.inner_lr * slope for (name, value), slope in zip(theta.items(), gradients, strict=True)

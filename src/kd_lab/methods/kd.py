@@ -12,12 +12,12 @@ from kd_lab.models import Classifier, TeacherEnsemble
 
 
 class KnowledgeDistillation(Distiller):
-    """α · soft loss against the mean teacher logits + (1 − α) · cross-entropy on the labels.
+    """α · soft loss against the teachers' logits together + (1 − α) · cross-entropy on the labels.
 
     Args:
         student: learns.
         teachers: do not move.
-        alpha, temperature, soft_loss: of :class:`kd_lab.losses.DistillationLoss`.
+        alpha, temperature, soft_loss, teacher_weights: of :class:`kd_lab.losses.DistillationLoss`.
         **machinery: of :class:`kd_lab.distiller.Distiller`.
     """
 
@@ -31,13 +31,16 @@ class KnowledgeDistillation(Distiller):
         alpha: float = 0.5,
         temperature: float = 2.0,
         soft_loss: str = "kl",
+        teacher_weights: str = "mean",
         **machinery: Any,
     ):
         super().__init__(student, teachers, **machinery)
-        self.distillation_loss = DistillationLoss(alpha, temperature, soft_loss)
+        self.distillation_loss = DistillationLoss(alpha, temperature, soft_loss, teacher_weights)
 
     def loss(self, batch: Batch) -> Tensor:
         """L_kd, a scalar."""
         with torch.no_grad():
-            teacher_logits = self.teachers(batch)
-        return self.distillation_loss(self.student(batch), teacher_logits, batch.labels)
+            taught = self.teachers.member_logits(batch)
+        logits = self.student(batch)
+        self.count(logits, taught, batch.labels)
+        return self.distillation_loss(logits, taught, batch.labels)

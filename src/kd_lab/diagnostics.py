@@ -1,0 +1,110 @@
+"""What tells whether a teacher learns to teach: how it moves, and how often it is right and agrees with the student."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cosine_similarity
+
+from kd_lab import ranks
+
+ENTRIES = 2**14
+"""So many weights stand for all: a cosine over them is off by about 1/√ENTRIES, less than a hundredth."""
+
+
+class Movement:
+    """How weights move and how their gradients turn, by a fixed random sample of the entries.
+
+    Args:
+        parameters: before the first step.
+
+    Attributes:
+        start: the sampled weights as they were, [n].
+        gradient: the latest gradient's sample, [n]; None before the first.
+    """
+
+    def __init__(self, parameters: Sequence[Tensor]):
+        total, draw = sum(parameter.numel() for parameter in parameters), torch.Generator().manual_seed(0)
+        self.places = [_places(parameter.numel(), total, draw) for parameter in parameters]
+        self.start = self._sample(parameters)
+        self.gradient: Tensor | None = None
+
+    def turn(self, gradients: Sequence[Tensor]) -> Tensor | None:
+        """The cosine between these gradients and the ones before; None at first."""
+        before, self.gradient = self.gradient, self._sample(gradients)
+        return None if before is None else cosine_similarity(before.to(self.gradient.device), self.gradient, dim=0)
+
+    def displacement(self, parameters: Iterable[Tensor]) -> Tensor:
+        """‖φ − φ_start‖ / ‖φ_start‖."""
+        now = self._sample(parameters)
+        start = self.start.to(now.device)
+        moved: Tensor = (now - start).norm() / start.norm()
+        return moved
+
+    def state(self) -> dict[str, Tensor | None]:
+        """What an interrupted run goes on with."""
+        return {"start": self.start, "gradient": self.gradient}
+
+    def go_on(self, state: dict[str, Tensor | None]) -> None:
+        """From :meth:`state`."""
+        assert state["start"] is not None
+        self.start, self.gradient = state["start"], state["gradient"]
+
+    def _sample(self, tensors: Iterable[Tensor]) -> Tensor:
+        pairs = zip(tensors, self.places, strict=True)
+        return torch.cat([tensor.detach().flatten()[places.to(tensor.device)] for tensor, places in pairs])
+
+
+def _places(entries: int, total: int, draw: torch.Generator) -> Tensor:
+    if total <= ENTRIES:
+        return torch.arange(entries)
+    return torch.randint(entries, (max(1, round(ENTRIES * entries / total)),), generator=draw)
+
+
+def agreement(student: Tensor, teachers: Tensor, labels: Tensor) -> Tensor:
+    """Counts [3] of rows: where student and teachers agree, where the teachers are right, and all.
+
+    Args:
+        student: logits [B, C].
+        teachers: logits [K, B, C]; their mean speaks for them.
+        labels: [B].
+    """
+    said = teachers.mean(dim=0).argmax(dim=-1)
+    return torch.stack([(student.argmax(dim=-1) == said).sum(), (said == labels).sum(), labels.new_tensor(len(labels))])
+
+
+class Ledger:
+    """What the steps have found and is not yet logged.
+
+    Attributes:
+        latest: metrics of the latest step, by name.
+        losses: of each step of the epoch.
+        agreements: counts of each step of the epoch, see :func:`agreement`.
+    """
+
+    def __init__(self) -> None:
+        self.latest: dict[str, Tensor] = {}
+        self.new_epoch()
+
+    def new_epoch(self) -> None:
+        """Nothing of the epoch before is in the new one's means."""
+        self.losses: list[Tensor] = []
+        self.agreements: list[Tensor] = []
+
+    def of_epoch(self, prefix: str) -> dict[str, Tensor]:
+        """The epoch's mean loss, under ``prefix``, and shares of its rows."""
+        means = {f"{prefix}train/mean_loss": torch.stack(self.losses).mean()}
+        if self.agreements:
+            counts = torch.stack(self.agreements).sum(dim=0).double()
+            ranks.add_up([counts])
+            means |= {"train/agreement": counts[0] / counts[2], "teacher/train/accuracy": counts[1] / counts[2]}
+        return means
+
+    def state(self) -> dict[str, Any]:
+        """What an interrupted run goes on with."""
+        return dict(vars(self))
+
+    def go_on(self, state: dict[str, Any]) -> None:
+        """From :meth:`state`."""
+        vars(self).update(state)
