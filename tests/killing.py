@@ -7,7 +7,6 @@ A process of its own, which imports once and forks for every start. The models a
 
 import hashlib
 import itertools
-import json
 import os
 import random
 import shutil
@@ -21,7 +20,7 @@ from pathlib import Path
 
 os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 
-from kd_lab import experiment, settings, training
+from kd_lab import experiment, results, settings, training
 
 SMALL = ("experiment=smoke", "logger=csv", "trainer.enable_progress_bar=false")
 METHODS = (
@@ -94,8 +93,9 @@ def content(folder: Path) -> dict[str, str]:
         if path.is_file() and path.name not in NOT_COMPARED and path.suffix != ".lock":
             found[str(path.relative_to(folder))] = hashlib.sha256(path.read_bytes()).hexdigest()
         elif path.name == "result.json":
-            result = json.loads(path.read_text(encoding="utf-8"))
-            found[str(path.relative_to(folder))] = json.dumps({**result, "seconds": 0}, sort_keys=True)
+            result = results.read(path.parent)
+            assert result is not None
+            found[str(path.relative_to(folder))] = result.without_times().model_dump_json()
     return found
 
 

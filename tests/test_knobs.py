@@ -186,7 +186,7 @@ def test_the_preconditioned_step_is_adams_own(classifier: Make, toy_data: MakeDa
         method.loss(batch).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     method.optimizers = lambda use_pl_optimizer=True: [optimizer, None]  # type: ignore[method-assign, assignment]
-    theta = dict(method.student.named_parameters())
+    theta: dict[str, Tensor] = dict(method.student.named_parameters())
     method.student.eval()
     with differentiable_attention():
         taught = torch.stack([member(batch) for member in method.teachers])

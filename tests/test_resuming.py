@@ -39,7 +39,7 @@ def content(result: Result) -> dict[str, str]:
     paths = [path for path in sorted(result.folder.rglob("*")) if path.is_file()]
     compared = [path for path in paths if path.name not in {"config.yaml", "result.json"}]
     digests = {str(p.relative_to(result.folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in compared}
-    return digests | {"result": result.model_copy(update={"seconds": 0.0}).model_dump_json()}
+    return digests | {"result": result.without_times().model_dump_json()}
 
 
 def interrupted(monkeypatch: pytest.MonkeyPatch, train: Callable[[], Result], *after: int) -> Result:

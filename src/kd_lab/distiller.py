@@ -1,6 +1,7 @@
 """What all methods share: steps, clipping, evaluation and logging, under manual optimization."""
 
 import random
+import time
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, ClassVar, Self
@@ -64,6 +65,7 @@ class Distiller(LightningModule):
         self.accuracy = MulticlassAccuracy(classes, average="micro")
         self.teacher_updates = 0
         self.answering: Collection[str] = ("student", "teachers")
+        self.seconds = 0.0  # in which the student has answered
         self.validated: list[dict[str, Tensor]] = []
         self.ledger = Ledger()
 
@@ -210,7 +212,9 @@ class Distiller(LightningModule):
         """Rows [B] and labels [B], and of whom ``answering`` names: student [B, C], the K teachers [B, K, C]."""
         answers = {"rows": batch.rows, "labels": batch.labels}
         if "student" in self.answering:
-            answers["student"] = self.student(batch).float()
+            started = time.perf_counter()
+            answers["student"] = self.student(batch).float().cpu()
+            self.seconds += time.perf_counter() - started
         if "teachers" in self.answering and self.teachers is not None:
             answers["teachers"] = self.teachers.member_logits(batch).float().transpose(0, 1)
         return {name: tensor.cpu() for name, tensor in answers.items()}

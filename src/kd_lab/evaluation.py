@@ -11,7 +11,7 @@ from lightning import Trainer
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from kd_lab import machine, models, precision, quiet
+from kd_lab import machine, models, precision, quiet, splits
 from kd_lab.catalogue import Checkpoint
 from kd_lab.data import EncodedRows, OnePass, TextDataModule
 from kd_lab.distiller import Distiller
@@ -40,12 +40,14 @@ class Answers:
         labels: [N].
         student: [N, C]; empty where it was not asked.
         teachers: [K, N, C]; empty where none were asked.
+        seconds: that the student took; 0 where it was not asked.
     """
 
     rows: Tensor
     labels: Tensor
     student: Tensor
     teachers: Tensor
+    seconds: float = 0.0
 
     @property
     def mean_teacher(self) -> Tensor:
@@ -72,7 +74,7 @@ def ask(
     method.answering = who
     answers = {}
     for name in EVALUATED:
-        batches = data.one_pass(name)
+        batches, method.seconds = data.one_pass(name), 0.0
         kept = validated if name == "validation" else ()
         table = _in_order(kept, batches) if kept else _predict(method, batches, trainer)
         student, teachers = torch.empty(0), torch.empty(0)
@@ -80,7 +82,8 @@ def ask(
             student, teachers = known[name].student, known[name].teachers
         if "teachers" in table:
             teachers = table["teachers"].transpose(0, 1)
-        answers[name] = Answers(table["rows"], table["labels"], table.get("student", student), teachers)
+        said = table.get("student", student)
+        answers[name] = Answers(table["rows"], table["labels"], said, teachers, method.seconds)
     return answers
 
 
@@ -94,6 +97,18 @@ def under_noise(checkpoint: Checkpoint, settings: Settings, rows: Rows, numbers:
         NoisyScores(noise=name, p=p, **dict(score(*answers(model, settings, rows, numbers, Noise(name, p)))))
         for name, p in HARDER
     ]
+
+
+def rest(checkpoint: Checkpoint, settings: Settings, rows: Rows, numbers: Sequence[int], folder: Path) -> Scores:
+    """The scores of a finished classifier on the rows ``numbers``, its answers in ``folder``/rest.csv.
+
+    The arguments are those of :func:`logits`.
+    """
+    said, labels = answers(_finished(checkpoint, settings, rows), settings, rows, numbers)
+    found = {"rest": Answers(torch.tensor(numbers), labels, said, torch.empty(0))}
+    sentences = splits.sentences(rows.texts, rows.labels, numbers)
+    write_predictions(folder, found, rows.label_names, {"rest": sentences})
+    return score(said, labels)
 
 
 def logits(checkpoint: Checkpoint, settings: Settings, rows: Rows, numbers: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -186,23 +201,28 @@ def wrong(answers: Answers, rows: Rows) -> list[dict[str, Any]]:
     ]
 
 
-def write_predictions(folder: Path, answers: dict[str, Answers], label_names: tuple[str, ...]) -> None:
-    """validation.csv and test.csv: row number, label, the student's prediction and logits, the teachers' prediction.
+def write_predictions(
+    folder: Path, answers: Mapping[str, Answers], label_names: Sequence[str], sentences: Mapping[str, Sequence[int]]
+) -> None:
+    """A file per split: row, sentence, label, the student's prediction and logits, the teachers' prediction.
 
-    No sentence is written: the row number finds it in its source.
+    No text is written: the row number finds it in its source.
+
+    Args:
+        folder: of the files.
+        answers: by split.
+        label_names: in order.
+        sentences: of each row of each split, the number of the row that holds its whole sentence.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name, a in answers.items():
-        taught = len(a.teachers) > 0
+        taught = a.mean_teacher.argmax(dim=-1).tolist() if len(a.teachers) else []
+        columns = [a.rows.tolist(), sentences[name], a.labels.tolist(), a.student]
         with (folder / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
             table = csv.writer(file)
-            table.writerow(
-                ["row", "label", "prediction", *(f"logit {n}" for n in label_names), *(["teachers"] if taught else [])]
-            )
-            teachers = a.mean_teacher.argmax(dim=-1).tolist() if taught else [None] * len(a.labels)
-            for row, label, logits, teacher in zip(
-                a.rows.tolist(), a.labels.tolist(), a.student, teachers, strict=True
-            ):
+            titles = ["row", "sentence", "label", "prediction", *(f"logit {n}" for n in label_names)]
+            table.writerow([*titles, *(["teachers"] if taught else [])])
+            for i, (row, sentence, label, logits) in enumerate(zip(*columns, strict=True)):
                 said = [label_names[label], label_names[int(logits.argmax())]]
-                more = [label_names[teacher]] if teacher is not None else []
-                table.writerow([row, *said, *(f"{value:.6g}" for value in logits.tolist()), *more])
+                more = [label_names[taught[i]]] if taught else []
+                table.writerow([row, sentence, *said, *(f"{value:.6g}" for value in logits.tolist()), *more])

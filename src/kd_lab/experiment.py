@@ -3,6 +3,7 @@
 Nothing here imports torch before it is known that there is something to train.
 """
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
@@ -11,7 +12,7 @@ from pathlib import Path
 from kd_lab import catalogue, fingerprint, locks, memory, rank, results, sources, splits, teachers, terminal
 from kd_lab.catalogue import Checkpoint
 from kd_lab.errors import UserError
-from kd_lab.results import NoisyScores, Result
+from kd_lab.results import NoisyScores, Result, Scores
 from kd_lab.settings import Data, Settings
 from kd_lab.sources import Rows
 from kd_lab.splits import Splits
@@ -84,6 +85,25 @@ class Plan:
 
         student = Checkpoint(self.student.name, folder / "student", classifies=True)
         return evaluation.under_noise(student, self.settings, self.rows, self.splits.test)
+
+    def rest(self, folder: Path) -> Scores | None:
+        """That student's scores on all that is left, where they are asked for; its answers lie beside the others."""
+        from kd_lab import evaluation
+
+        s, rows = self.settings, self.rows
+        if not s.data.rest:
+            return None
+        if not (left := splits.rest(rows.texts, rows.labels, self.splits, s.data.holdout)):
+            raise UserError("data.rest=true: the splits leave no row; make data.train smaller")
+        student = Checkpoint(self.student.name, folder / "student", classifies=True)
+        return evaluation.rest(student, s, rows, left, folder / "predictions")
+
+    def sentences(self, name: str) -> Sequence[int]:
+        """Of each row of a split, the number of the row that holds its whole sentence."""
+        numbers = dict(self.splits.items())[name]
+        if self.settings.data.holdout == "sentence":  # held-out texts stand inside no other
+            return numbers
+        return splits.sentences(self.rows.texts, self.rows.labels, numbers)
 
     def finished(self) -> Result | None:
         """The result of this very run, where it has been carried out already."""
@@ -161,7 +181,7 @@ def _found(run: Plan, *, asked_for: bool) -> Result | None:
     if run.settings.force or (result := run.finished()) is None:
         return None
     terminal.say(f"found finished: {run.title}")
-    return _tested_under_noise(run, result) if asked_for and not result.under_noise else result
+    return _complete(run, result) if asked_for else result
 
 
 def _make(run: Plan, *, one_of_many: bool, asked_for: bool) -> Result:
@@ -185,12 +205,21 @@ def _make(run: Plan, *, one_of_many: bool, asked_for: bool) -> Result:
     return result
 
 
-def _tested_under_noise(run: Plan, result: Result) -> Result:
-    """What a teacher is spared until somebody asks for its own result."""
+def _complete(run: Plan, result: Result) -> Result:
+    """With what a teacher is spared until somebody asks for its own result, and what was not asked for at first."""
+    left = run.settings.data.rest and result.rest is None
+    if result.under_noise and not left:
+        return result
     # The finished student is asked again: only where it is still the one that the run wrote.
     catalogue.locate(str(run.folder), run.settings.models)
-    terminal.say("testing it under noise")
-    whole = result.model_copy(update={"under_noise": run.under_noise(run.folder)})
+    more: dict[str, object] = {}
+    if not result.under_noise:
+        terminal.say("testing it under noise")
+        more["under_noise"] = run.under_noise(run.folder)
+    if left:
+        terminal.say("testing it on all that is left")
+        more["rest"] = run.rest(run.folder)
+    whole = result.model_copy(update=more)
     whole.write(run.folder)
     return whole
 

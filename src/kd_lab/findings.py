@@ -7,7 +7,7 @@ from kd_lab import evaluation, fingerprint, results
 from kd_lab.catalogue import Checkpoint
 from kd_lab.evaluation import Answers
 from kd_lab.models import Classifier
-from kd_lab.results import DataResult, ModelResult, NoisyScores, Result, TeacherResult
+from kd_lab.results import DataResult, ModelResult, NoisyScores, Result, Scores, TeacherResult
 
 if TYPE_CHECKING:
     from kd_lab.experiment import Plan
@@ -26,6 +26,7 @@ def of(
     best: Asked,
     at_end: Asked,
     under_noise: Sequence[NoisyScores],
+    rest: Scores | None,
     **counts: float,
 ) -> Result:
     """The result of a run.
@@ -35,7 +36,7 @@ def of(
         student, teachers: as they are now; ``checkpoints`` is where the teachers came from.
         learned: whether the teachers were trained in this run.
         before, best, at_end: what all answered before training, at the best epoch and after the last.
-        under_noise: the student's scores at the best epoch.
+        under_noise, rest: the student's scores at the best epoch.
         **counts: the further fields of :class:`kd_lab.results.Result`.
     """
     members = [
@@ -44,10 +45,16 @@ def of(
     ]
     parameters = student.count_parameters()
     found = {
-        "student": ModelResult(name=student.name, parameters=parameters, **dict(evaluation.student_scores(best))),
+        "student": ModelResult(
+            name=student.name,
+            parameters=parameters,
+            milliseconds=1000 * best["test"].seconds / len(best["test"].labels),
+            **dict(evaluation.student_scores(best)),
+        ),
         "teachers": members,
         "ensemble": evaluation.ensemble_scores(best) if members else None,
         "under_noise": under_noise,
+        "rest": rest,
         "times_smaller": max(t.parameters for t in members) / parameters if members else None,
         "warnings": [*_origins(run, checkpoints), *_falls(members), *_ignorance(best["validation"])],
     }

@@ -32,12 +32,16 @@ class Scores(Part):
 
 
 class ModelResult(Part):
-    """A model as it was at the best epoch."""
+    """A model as it was at the best epoch.
+
+    ``milliseconds`` is what a sentence of the test split took, in batches, without its tokenizing.
+    """
 
     name: str
     parameters: int
     validation: Scores
     test: Scores
+    milliseconds: float | None = None
 
 
 class NoisyScores(Scores):
@@ -79,6 +83,7 @@ class DataResult(Part):
 class Result(Part):
     """One finished run; ``folder`` is where it lies and is not written.
 
+    ``rest`` is the student's on the rows that no split uses and none touches, where they were asked for (data.rest).
     ``files`` is the SHA-256 of each file of its models, by its path inside the folder.
     """
 
@@ -94,6 +99,7 @@ class Result(Part):
     teachers: list[TeacherResult]
     ensemble: Snapshot | None
     under_noise: list[NoisyScores]
+    rest: Scores | None = None
     best_epoch: int
     epochs: int
     steps: int
@@ -106,6 +112,11 @@ class Result(Part):
     git_revision: str | None
     files: dict[str, str] = Field(default_factory=dict)
     folder: Path = Field(default=Path(), exclude=True)
+
+    def without_times(self) -> "Result":
+        """What two runs of the same command share."""
+        student = self.student.model_copy(update={"milliseconds": None})
+        return self.model_copy(update={"seconds": 0.0, "student": student})
 
     def write(self, folder: Path) -> None:
         """Write result.json whole or not at all: its presence is what makes a run finished."""

@@ -63,6 +63,7 @@ class Data(Section):
     quiz: Size
     validation: Size
     test: Size
+    rest: bool = False
     max_length: Annotated[int, Field(ge=8, le=8192)]
 
     @property

@@ -4,6 +4,7 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from kd_lab.errors import UserError
 
@@ -76,6 +77,31 @@ def cut(
     return Splits(**{name: tuple(rows) for name, rows in parts.items()}, dropped=dropped)
 
 
+def rest(texts: Sequence[str], labels: Sequence[int], splits: Splits, holdout: str) -> tuple[int, ...]:
+    """The rows that training has not touched in any way: a large test set of all that is left.
+
+    Args:
+        texts, labels: the rows of the source.
+        splits: of them.
+        holdout: ``row`` leaves out the texts of train, quiz and validation; ``sentence`` what stands inside or around
+            a text of theirs as well.
+    """
+    _, distinct = _distinct(texts, labels)
+    used = {normal(texts[row]) for row in (*splits.train, *splits.quiz, *splits.validation)}
+    if holdout == "row":
+        return tuple(row for text, row in distinct.items() if text not in used)
+    inside = _roots(tuple(distinct))
+    touched = {root for text in used for root in inside[text]}
+    return tuple(row for text, row in distinct.items() if touched.isdisjoint(inside[text]))
+
+
+def sentences(texts: Sequence[str], labels: Sequence[int], rows: Sequence[int]) -> list[int]:
+    """For each of ``rows`` the number of the row whose text is the longest that it stands inside of: its sentence."""
+    _, distinct = _distinct(texts, labels)
+    inside = _roots(tuple(distinct))
+    return [distinct[inside[normal(texts[row])][0]] for row in rows]
+
+
 def _distinct(texts: Sequence[str], labels: Sequence[int]) -> tuple[int, dict[str, int]]:
     """Rows whose text stands there with two labels, counted; of all other texts the last row, so that a row set apart
     for validation (they come last) is never shadowed by its repetition.
@@ -118,7 +144,7 @@ def _by_sentence(
     pool: Mapping[str, int], held_out: Mapping[str, int], train: int, draw: random.Random
 ) -> dict[str, list[int]]:
     """Held-out texts are roots, texts that stand inside no other; train takes texts inside none of their roots."""
-    inside = containing_roots(list(pool))
+    inside = _roots(tuple(pool))
     roots = [text for text, around in inside.items() if around == [text]]
     draw.shuffle(roots)
     position = {root: i for i, root in enumerate(roots)}
@@ -134,6 +160,11 @@ def _by_sentence(
     free = sorted((hi, row) for text, row in pool.items() for lo, hi in [span[text]] if lo >= start)
     parts["train"] = _take("train", [row for _, row in free], train)
     return parts
+
+
+@lru_cache(maxsize=2)
+def _roots(texts: tuple[str, ...]) -> dict[str, list[str]]:
+    return containing_roots(texts)
 
 
 def containing_roots(texts: Sequence[str]) -> dict[str, list[str]]:

@@ -191,6 +191,7 @@ class Training:
             best=answers,
             at_end=at_end,
             under_noise=self.run.under_noise(self.folder) if asked_for else [],
+            rest=self.run.rest(self.folder) if asked_for else None,
             best_epoch=best_epoch,
             epochs=fitting.epochs,
             steps=fitting.steps,
@@ -240,7 +241,8 @@ class Training:
         if self.teachers is not None and self.method.teachers_learn:
             for number, teacher in enumerate(self.teachers, 1):
                 teacher.save(folder / "teachers" / f"{number}-{teacher.name.replace('/', '-')}")
-        evaluation.write_predictions(folder / "predictions", answers, run.rows.label_names)
+        sentences = {name: run.sentences(name) for name in answers}
+        evaluation.write_predictions(folder / "predictions", answers, run.rows.label_names, sentences)
         (folder / "splits.json").write_text(json.dumps(dict(run.splits.items())) + "\n", encoding="utf-8")
         composed = self.settings.model_dump(mode="json", by_alias=True, exclude_unset=True)
         (folder / "config.yaml").write_text(OmegaConf.to_yaml(composed), encoding="utf-8")
