@@ -115,7 +115,7 @@ MISTYPED = {
     "data=files": "data.path must be set",
     "teacher=bort": "there is no model 'bort'; choose one of bert, roberta, distilbert",
     "student=no/such/model": "there is no model 'no/such/model'",
-    f"{SMOKE} +method.strength=5": "method.strength: MetaDistil takes alpha, temperature, soft_loss, inner_lr",
+    f"{SMOKE} +method.strength=5": "method.strength: MetaDistil takes alpha, temperature, soft_loss, teacher_weights",
     f"{SMOKE} method._target_=kd_lab.methods.kd.Nope": "there is no readable class Nope in 'kd_lab.methods.kd'",
     f"{SMOKE} data.seed=null": "data.seed=None: should be a valid integer",
     "~seed": "seed must be set: seed=…",
