@@ -176,6 +176,11 @@ class Distiller(LightningModule):
             for name, value in self.ledger.of_epoch(self.prefix).items():
                 self.log(name, value, on_step=False, on_epoch=True)
 
+    def due_within(self, steps: int) -> bool:
+        """Whether one of the next ``steps`` steps is logged, whatever the length of the epoch."""
+        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        return self.global_step % every + steps >= every
+
     def on_train_start(self) -> None:
         """A student in eval mode would train without dropout, and in silence."""
         self.train()

@@ -125,8 +125,7 @@ class MetaDistil(Distiller):
     def quiz_before(self, lesson: Lesson) -> dict[str, Tensor]:
         """The quiz loss without the assumed step, where it will be logged before the next meta-step."""
         self.ledger.latest.pop("quiz/loss_before", None)
-        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
-        if self.global_step % every + self.teacher_every < every:
+        if not self.due_within(self.teacher_every):
             return {}
         with torch.no_grad():
             loss = torch.stack([part(lesson.student) for part in lesson.quiz_losses]).sum()
@@ -175,11 +174,14 @@ class MetaDistil(Distiller):
 
     def move_teachers(self) -> None:
         """The teachers' step, with how it turns and where it leads."""
-        turn = self.movement.turn([parameter.grad for parameter in self.teachers.parameters()])  # type: ignore[misc]
+        gradients = [parameter.grad for parameter in self.teachers.parameters()]
+        # A cosine takes two of them; hundreds of small tensors are not looked at without need.
+        turn = self.movement.turn(gradients) if self.due_within(2 * self.teacher_every) else None  # type: ignore[arg-type]
         super().move_teachers()
-        self.ledger.latest["teacher/displacement"] = self.movement.displacement(self.teachers.parameters())
-        if turn is not None:
-            self.ledger.latest["teacher/gradient_cosine"] = turn
+        if self.due_within(self.teacher_every):
+            self.ledger.latest["teacher/displacement"] = self.movement.displacement(self.teachers.parameters())
+            if turn is not None:
+                self.ledger.latest["teacher/gradient_cosine"] = turn
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """With where the teachers started."""
