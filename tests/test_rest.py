@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,6 @@ def test_no_rest_is_refused(compose: Compose, tmp_path: Path) -> None:
     rows = sources.load(run.settings.data)
     left = splits.rest(rows.texts, rows.labels, run.splits, "row")
     assert set(run.splits.test) <= set(left)
-    emptied = experiment.replace(run, splits=experiment.replace(run.splits, train=tuple(range(len(rows.texts)))))
+    emptied = replace(run, splits=replace(run.splits, train=tuple(range(len(rows.texts)))))
     with pytest.raises(UserError, match="leave no row"):
         emptied.rest(tmp_path)

@@ -43,19 +43,13 @@ def of(
         _teacher(model, checkpoint, learned, *(evaluation.member_scores(asked, k) for asked in (before, best, at_end)))
         for k, (model, checkpoint) in enumerate(zip(teachers, checkpoints, strict=True))
     ]
-    parameters = student.count_parameters()
     found = {
-        "student": ModelResult(
-            name=student.name,
-            parameters=parameters,
-            milliseconds=1000 * best["test"].seconds / len(best["test"].labels),
-            **dict(evaluation.student_scores(best)),
-        ),
+        "student": _student(student, best),
         "teachers": members,
         "ensemble": evaluation.ensemble_scores(best) if members else None,
         "under_noise": under_noise,
         "rest": rest,
-        "times_smaller": max(t.parameters for t in members) / parameters if members else None,
+        "times_smaller": max(t.parameters for t in members) / student.count_parameters() if members else None,
         "warnings": [*_origins(run, checkpoints), *_falls(members), *_ignorance(best["validation"])],
     }
     return Result.model_validate({**_description(run), **found, **counts})
@@ -80,6 +74,15 @@ def _data(run: "Plan") -> DataResult:
     sizes = {name: len(rows) for name, rows in run.splits.items()}
     dropped = {**run.splits.dropped, "empty": run.rows.empty}
     return DataResult(name=run.settings.data.name, digest=run.data_digest, sizes=sizes, dropped=dropped)
+
+
+def _student(model: Classifier, best: Asked) -> ModelResult:
+    return ModelResult(
+        name=model.name,
+        parameters=model.count_parameters(),
+        milliseconds=1000 * best["test"].seconds / len(best["test"].labels),
+        **dict(evaluation.student_scores(best)),
+    )
 
 
 def _teacher(

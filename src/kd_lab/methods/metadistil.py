@@ -13,13 +13,13 @@ The teachers are trained too, on how well the student does on a quiz after learn
 """
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
@@ -34,10 +34,16 @@ from kd_lab.hypergradient import WAYS, finite_difference, from_labels
 from kd_lab.lesson import Feedback, Lesson, Part
 from kd_lab.losses import DistillationLoss, teacher_loss
 from kd_lab.models import Classifier, TeacherEnsemble
+from kd_lab.optimization import Optimization
 from kd_lab.tangent import Parameters, differentiable_attention
 
-OPTIMIZERS = {"adamw": "optimizer", "sgd": "descent"}
-"""What moves the teachers: names of :class:`kd_lab.optimization.Optimization`."""
+T = TypeVar("T")
+
+OPTIMIZERS: dict[str, Callable[[Optimization, Iterable[nn.Parameter], float], Optimizer]] = {
+    "adamw": Optimization.optimizer,
+    "sgd": Optimization.descent,
+}
+"""What moves the teachers."""
 AT_A_TIME = 64  # quiz rows, in evaluation
 
 
@@ -91,16 +97,13 @@ class MetaDistil(Distiller):
     ):
         super().__init__(student, teachers, **machinery)
         self.movement = Movement(tuple(teachers.parameters()))
-        if hypergradient not in WAYS:
-            raise ValueError(f"hypergradient={hypergradient}: choose one of {', '.join(WAYS)}")
-        if teacher_optimizer not in OPTIMIZERS:
-            raise ValueError(f"teacher_optimizer={teacher_optimizer}: choose one of {', '.join(OPTIMIZERS)}")
         if self.quiz is None:
             raise ValueError("MetaDistil needs a quiz")
         self.distillation_loss = DistillationLoss(alpha, temperature, soft_loss, teacher_weights)
-        self.hypergradient = WAYS[hypergradient]
+        self.hypergradient = _chosen("hypergradient", hypergradient, WAYS)
+        self.teacher_optimizer = _chosen("teacher_optimizer", teacher_optimizer, OPTIMIZERS)
         self.inner_lr, self.preconditioned = inner_lr, preconditioned
-        self.teacher_lr, self.teacher_optimizer, self.label_loss = teacher_lr, teacher_optimizer, label_loss
+        self.teacher_lr, self.label_loss = teacher_lr, label_loss
         self.frozen, self.frozen_steps = frozen, 0
         self.teacher_every, self.quiz_batch_size, self.quiz_batches = teacher_every, quiz_batch_size, quiz_batches
 
@@ -165,8 +168,7 @@ class MetaDistil(Distiller):
     def configure_optimizers(self) -> tuple[list[Optimizer], list[LambdaLR]]:
         """The student's and the teachers', each with its schedule."""
         optimizers, schedules = super().configure_optimizers()
-        make = getattr(self.optimization, OPTIMIZERS[self.teacher_optimizer])
-        teacher: Optimizer = make(self.teachers.parameters(), self.teacher_lr)
+        teacher = self.teacher_optimizer(self.optimization, self.teachers.parameters(), self.teacher_lr)
         steps = int(self.trainer.estimated_stepping_batches)
         self.frozen_steps = round(self.frozen * steps)
         updates = len(range(0, steps, self.teacher_every)) - len(range(0, self.frozen_steps, self.teacher_every))
@@ -240,3 +242,9 @@ class MetaDistil(Distiller):
 
     def _teacher_quiz_loss(self, part: Batch, row: float) -> Tensor:
         return teacher_loss(self.teachers.member_logits(part), part.labels) * (row * len(part))
+
+
+def _chosen(setting: str, name: str, among: Mapping[str, T]) -> T:
+    if name not in among:
+        raise ValueError(f"{setting}={name}: choose one of {', '.join(among)}")
+    return among[name]
