@@ -1,0 +1,77 @@
+"""What tells whether a teacher learns to teach, beside the same worked out in full."""
+
+import csv
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch.nn.functional import cosine_similarity
+
+from kd_lab import experiment
+from kd_lab.diagnostics import ENTRIES, Ledger, Movement, agreement
+from kd_lab.settings import Settings
+
+
+@pytest.mark.parametrize(("width", "error"), [(20, 1e-6), (400, 0.03)])
+def test_a_sample_moves_and_turns_like_the_whole(width: int, error: float) -> None:
+    torch.manual_seed(0)
+    start = [torch.randn(width, width), torch.randn(width), torch.randn(2 * width, width)]
+    assert (3 * width**2 > ENTRIES) == (width == 400)
+    now = [tensor + 0.1 * torch.randn_like(tensor) for tensor in start]
+    first = [torch.randn_like(tensor) for tensor in start]
+    second = [a + 0.5 * torch.randn_like(a) for a in first]
+    movement = Movement(start)
+    whole = [torch.cat([tensor.flatten() for tensor in (some[0], some[2])]) for some in (start, now, first, second)]
+    assert movement.turn(first) is None
+    turn = movement.turn(second)
+    assert turn is not None
+    assert turn.item() == pytest.approx(cosine_similarity(whole[2], whole[3], dim=0).item(), abs=error)
+    far = ((whole[1] - whole[0]).norm() / whole[0].norm()).item()
+    assert movement.displacement(now).item() == pytest.approx(far, rel=max(error, 1e-5))
+    again = Movement(now)
+    again.go_on(movement.state())
+    assert torch.equal(again.displacement(now), movement.displacement(now))
+    assert again.turn(second).item() == pytest.approx(1)  # type: ignore[union-attr]
+
+
+def test_agreement_is_with_the_mean_of_the_teachers() -> None:
+    student = torch.tensor([[2.0, 1.0], [0.0, 1.0], [3.0, 0.0]])
+    teachers = torch.tensor([[[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]], [[0.0, 3.0], [2.0, 0.0], [0.0, 1.0]]])
+    assert agreement(student, teachers, torch.tensor([1, 0, 0])).tolist() == [0, 2, 3]
+
+
+def test_an_epochs_means_are_over_its_rows() -> None:
+    ledger = Ledger()
+    for loss, counts in ((1.0, [1, 2, 4]), (3.0, [2, 0, 2])):
+        ledger.losses.append(torch.tensor(loss))
+        ledger.agreements.append(torch.tensor(counts))
+    means = {name: value.item() for name, value in ledger.of_epoch("").items()}
+    assert means == {"train/mean_loss": 2, "train/agreement": 0.5, "teacher/train/accuracy": pytest.approx(2 / 6)}
+    other = Ledger()
+    other.go_on(ledger.state())
+    assert other.losses == ledger.losses
+    ledger.new_epoch()
+    assert ledger.losses == []
+
+
+def test_a_run_keeps_all_of_it(compose: Callable[..., Settings]) -> None:
+    every = 4
+    words = ("method=metadistil", f"trainer.log_every_n_steps={every}", "method.teacher_lr=1e-4", "warmup_epochs=0")
+    result = experiment.train(compose(*words))
+    with (result.folder / "metrics.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+
+    def column(name: str) -> list[float]:
+        return [float(row[name]) for row in rows if row[name]]
+
+    steps = result.steps // every
+    for name in ("quiz/loss", "quiz/loss_before", "teacher/gradient_norm", "teacher/gradient_cosine"):
+        assert len(column(name)) == steps, name
+        assert all(math.isfinite(value) for value in column(name))
+    assert all(-1 <= cosine <= 1 for cosine in column("teacher/gradient_cosine"))
+    moved = column("teacher/displacement")
+    assert 0 < moved[0] < moved[-1]
+    for name in ("teacher/train/accuracy", "teacher/quiz/accuracy", "train/agreement", "validation/agreement"):
+        assert len(column(name)) == result.epochs, name
+        assert all(0 <= share <= 1 for share in column(name))
