@@ -22,7 +22,7 @@ os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALL
 
 from kd_lab import experiment, results, settings, training
 
-SMALL = ("experiment=smoke", "logger=csv", "trainer.enable_progress_bar=false")
+SMALL = ("experiment=smoke", "teacher_epochs=2", "logger=csv", "trainer.enable_progress_bar=false")
 METHODS = (
     ("method=finetune", "student=tiny-bert"),
     ("method=kd", "teacher=tiny-bert"),
