@@ -43,7 +43,10 @@ FLOORS = [
     {"bench.passes", "bench.yardsticks"},
     {"bench.measurement"},
     {"bench.processes"},
-    {"run", "evaluate", "bench.__main__"},
+    {"dashboard.panels"},
+    {"dashboard.definition"},
+    {"dashboard.saving"},
+    {"run", "evaluate", "bench.__main__", "dashboard.__main__"},
 ]
 """From the ground up: a room imports only from lower floors, and from its own below the methods."""
 MATHEMATICS = {"noise", "losses", "hypergradient", "lesson", "tangent", "excerpt", "batching", "splits"}
@@ -81,6 +84,7 @@ BEFORE_TORCH |= {
     "run",
     "evaluate",
     "bench.__main__",
+    "dashboard.__main__",
     "bench.variants",
     "bench.table",
     "bench.processes",
@@ -136,7 +140,7 @@ def test_the_mathematics_knows_no_machinery() -> None:
 
 def test_packages_import_nothing() -> None:
     """Looking for a method's file imports its package."""
-    for path in (ROOMS / "methods" / "__init__.py", ROOMS / "bench" / "__init__.py"):
+    for path in [ROOMS / package / "__init__.py" for package in ("methods", "bench", "dashboard")]:
         assert not imports(path), path
 
 

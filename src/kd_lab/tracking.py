@@ -17,6 +17,7 @@ LONGEST, LONGEST_TAG = 128, 64  # characters that W&B takes for a group and for 
 SECONDS_TO_CONNECT = 20
 STEP = "trainer/global_step"
 RUN_ID = "wandb_run_id.txt"
+SETTING = "setting"
 NOT_CONFIG: Any = {"models": True, "method": {"target"}, "search": True}
 OF_ONE_RUN = (
     "RUN_ID",
@@ -138,7 +139,11 @@ def _wandb(settings: Settings, title: str, student: str, teachers: list[str], fo
         "group": given.get("WANDB_RUN_GROUP", f"{settings.data.name}: {who}")[:LONGEST],
         "job_type": given.get("WANDB_JOB_TYPE", settings.method.name),
         "tags": [*dict.fromkeys(word[:LONGEST_TAG] for word in mine if word)],
-        "config": flat(settings.model_dump(mode="json", exclude=NOT_CONFIG, exclude_unset=True)),
+        # What a title says but the seed: the runs to take together.
+        "config": {
+            **flat(settings.model_dump(mode="json", exclude=NOT_CONFIG, exclude_unset=True)),
+            SETTING: title.rpartition(", seed ")[0],
+        },
         "settings": wandb.Settings(silent=True, console="off", init_timeout=SECONDS_TO_CONNECT),
     }
     if "WANDB_RUN_ID" not in given and kept.is_file():

@@ -1,0 +1,1 @@
+"""A comparison of runs in W&B, as code: a workspace and a report."""

@@ -1,0 +1,142 @@
+"""The door: python -m kd_lab.dashboard [FOLDER] [name=value ...]: the runs compared in W&B."""
+
+import json
+import os
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from kd_lab import doors, results, settings, terminal
+from kd_lab.errors import UserError
+
+USAGE = """The runs of a project compared in W&B: a workspace and a report, made anew or brought up to date.
+
+python -m kd_lab.dashboard [FOLDER] [name=value ...]
+
+FOLDER       where runs are that were written offline; without it, output_dir
+entity=      user or team; without it, WANDB_ENTITY or whoever is logged in
+project=     without it, WANDB_PROJECT or logger.project
+
+Without an API key nothing is sent: what would be made is written to output_dir/dashboard, with or without a network.
+Every other word of kd_lab.run is understood as well, such as output_dir=."""
+ENTITY = re.compile(r"[\w.-]{1,128}")
+OFFLINE = ("wandb/offline-run-*", "*/wandb/offline-run-*")
+SYNCED = ".wandb.synced"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is asked for.
+
+    Attributes:
+        folder: of runs.
+        entity: user or team; empty for whoever is logged in.
+        project: of the runs in W&B.
+        written: the folder for the files.
+        named: entity and project, as far as they were typed.
+    """
+
+    folder: Path
+    entity: str
+    project: str
+    written: Path
+    named: dict[str, str]
+
+
+def main() -> None:
+    """Read the command line, make workspace and report, and say where they are."""
+    words = sys.argv[1:]
+    if {"-h", "--help"} & set(words):
+        with doors.one_line_errors():
+            print(USAGE)
+        return
+    with doors.one_line_errors(debug=doors.wants_traceback(words)):
+        make(read(words))
+
+
+def read(words: Sequence[str]) -> Wish:
+    """The wish that the words of a command line stand for.
+
+    Raises:
+        UserError: for a bad word, or a folder that is not there.
+    """
+    # A folder's name may hold a =.
+    names = [word for word in words if "=" not in word or Path(word).is_dir()]
+    if len(names) > 1:
+        raise UserError(f"name one folder of runs, and settings as name=value; got {' '.join(names)}")
+    named = {name: value for name in ("entity", "project") if (value := _typed(name, words))}
+    entity = named.get("entity", os.environ.get("WANDB_ENTITY", ""))
+    if entity and not ENTITY.fullmatch(entity):
+        raise UserError(f"entity={entity}: should be a user or a team of W&B: letters, digits, - _ and .")
+    given = [word for word in words if word not in names and not word.startswith(("entity=", "project="))]
+    if project := named.get("project", os.environ.get("WANDB_PROJECT", "")):
+        given.append(f"logger.project={project}")
+    checked = settings.check(settings.compose(given))
+    folder = Path(names[0]) if names else checked.output_dir
+    if names and not folder.is_dir():
+        raise UserError(f"{folder}: there is no such folder of runs")
+    results.refuse_unwritable(checked.output_dir)
+    return Wish(folder, entity, checked.logger.project, checked.output_dir / "dashboard", named)
+
+
+def make(wish: Wish) -> None:
+    """Write what workspace and report are, and bring them to W&B where it is known who asks."""
+    if find_spec("wandb_workspaces") is None:
+        raise UserError("the dashboard needs one more package: pip install 'kd_lab[dashboard]'")
+    # Seconds of imports, after everything that can be refused.
+    from kd_lab.dashboard import definition, saving
+
+    made = {
+        "workspace": definition.workspace(wish.entity, wish.project),
+        "report": definition.report(wish.entity, wish.project),
+    }
+    wish.written.mkdir(parents=True, exist_ok=True)
+    for name, one in made.items():
+        text = json.dumps(definition.as_json(one), indent=2, ensure_ascii=False)
+        results.write_whole(wish.written / f"{name}.json", text + "\n")
+    terminal.say(f"workspace.json and report.json are in {wish.written}")
+    unsynced = offline_runs(wish.folder)
+    if not saving.logged_in():
+        say_how(wish, unsynced)
+        return
+    if unsynced:
+        terminal.say(f"{_counted(unsynced)} not in W&B yet; to sync: {_sync(wish)}")
+    for name, url in saving.save(wish.entity, wish.project).items():
+        terminal.say(f"{name}: {url}")
+
+
+def offline_runs(folder: Path) -> list[Path]:
+    """The folders of W&B's offline runs in a run's folder, or in a folder of runs, that have not been synced."""
+    found = [path for pattern in OFFLINE for path in sorted(folder.glob(pattern))]
+    return [path for path in found if not any(file.name.endswith(SYNCED) for file in path.iterdir())]
+
+
+def say_how(wish: Wish, unsynced: Sequence[Path]) -> None:
+    """The steps that lead from here to W&B."""
+    sync = [f"{_sync(wish)}    # {_counted(unsynced)}"] if unsynced else []
+    again = ["python -m kd_lab.dashboard", *(f"{name}={value}" for name, value in wish.named.items())]
+    terminal.say("no API key of W&B is known here, or W&B is switched off: nothing was sent. To see it there:")
+    for number, step in enumerate(["wandb login", *sync, " ".join(again)], 1):
+        terminal.say(f"  {number}. {step}")
+
+
+def _typed(name: str, words: Sequence[str]) -> str:
+    return next((word.partition("=")[2] for word in words if word.startswith(f"{name}=")), "")
+
+
+def _counted(runs: Sequence[Path]) -> str:
+    return f"{len(runs)} offline run{'s' if len(runs) > 1 else ''}"
+
+
+def _sync(wish: Wish) -> str:
+    pattern = next(pattern for pattern in OFFLINE if any(wish.folder.glob(pattern)))
+    options = [f"--{name} {shlex.quote(value)}" for name, value in wish.named.items()]
+    return " ".join(["wandb sync", *options, f"{shlex.quote(str(wish.folder))}/{pattern}"])
+
+
+if __name__ == "__main__":
+    main()
