@@ -46,7 +46,7 @@ FLOORS = [
     {"dashboard.panels"},
     {"dashboard.definition"},
     {"dashboard.saving"},
-    {"run", "evaluate", "bench.__main__", "dashboard.__main__"},
+    {"run", "evaluate", "bench.__main__", "bench.estimate", "dashboard.__main__"},
 ]
 """From the ground up: a room imports only from lower floors, and from its own below the methods."""
 MATHEMATICS = {"noise", "losses", "hypergradient", "lesson", "tangent", "excerpt", "batching", "splits"}
@@ -84,6 +84,7 @@ BEFORE_TORCH |= {
     "run",
     "evaluate",
     "bench.__main__",
+    "bench.estimate",
     "dashboard.__main__",
     "bench.variants",
     "bench.table",

@@ -21,6 +21,7 @@ def test_help_is_quick_and_lists_the_choices(tmp_path: Path) -> None:
     assert "method: finetune, kd, metadistil" in done.stdout
     assert "sweep: ablation, search, table1" in done.stdout
     assert "experiment=quickstart" in done.stdout
+    assert "wandb: " not in done.stdout, "conf/wandb/ is W&B's"
     assert seconds < 1.5
 
 

@@ -2,14 +2,12 @@
 
 import json
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
-from shell import kd_lab
+from shell import kd_lab, wandb_reads
 
 from kd_lab import outcomes, results, settings, sweeps, terminal
 from kd_lab.outcomes import Outcome, Sweep
@@ -19,23 +17,6 @@ from kd_lab.settings import CONF, Settings
 STEP = "trainer/global_step"
 
 QUICK = ("experiment=smoke", "teacher=tiny-bert", "max_epochs=1", "teacher_epochs=4", "warmup_epochs=0")
-
-
-def wandb_reads(folder: Path) -> dict[str, Any]:
-    """What W&B's own reader finds in the file of an offline run."""
-    (run,) = (folder / "wandb").glob("offline-run-*")
-
-    def read(*options: str) -> str:
-        command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", *options, str(run)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr + done.stdout
-        return done.stdout
-
-    found: dict[str, Any] = json.loads(read("--summary"))
-    records = [json.loads(line) for line in read().splitlines() if line]
-    (described,) = [record["run"] for record in records if record["type"] == "run"]
-    history = [record["history"]["item"] for record in records if record["type"] == "history"]
-    return {**found, "group": described["run_group"], "job_type": described["job_type"], "history": history}
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,9 @@ COLUMNS = [*map(panels.column, panels.GRID), *(f"summary:{m}" for m in (panels.T
 PARTS = {
     "Accuracy by method and pair": (
         panels.accuracy,
-        "A bar is the mean over the runs of one value, its line reaches from the lowest run to the highest. Bars of the "
-        "same setting are runs that differ in their seed alone, as far as only seeds were repeated. Which differences "
-        "are more than chance is not to be read off bars.",
+        "A bar is the mean over the runs of one value, its line reaches from the lowest run to the highest. The runs "
+        "of one setting differ in their seed, and in what its name does not say, such as the learning rate. Which "
+        "differences are more than chance cannot be read off bars.",
     ),
     "The grid": (
         panels.grid,

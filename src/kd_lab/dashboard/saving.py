@@ -12,7 +12,7 @@ from kd_lab.errors import UserError
 
 WORKSPACES, REPORTS = "project-view", "runs"
 """What W&B calls the kinds of views."""
-RETRIES = 3
+RETRIES = 2
 VIEWS = """
     query Views($entity: String!, $project: String!, $type: String!) {
         project(name: $project, entityName: $entity) {
@@ -23,12 +23,20 @@ VIEWS = """
 
 
 def logged_in() -> bool:
-    """Whether there is a key, and W&B is not switched off; nobody is asked and nothing is sent."""
+    """Whether there is a key, and W&B is not switched off; nobody is asked and nothing is sent.
+
+    Raises:
+        UserError: for a variable that W&B refuses.
+    """
     if os.environ.get("WANDB_MODE") in {"offline", "disabled", "dryrun"}:
         return False
-    # Before anything of W&B's speaks, or asks the network again for minutes.
-    wandb.setup(wandb.Settings(silent=True, x_graphql_retry_max=RETRIES, x_graphql_retry_wait_max_seconds=2))
-    return wandb.login(prompt=False, verify=False)
+    try:
+        # Before anything of W&B's speaks, or asks the network again for minutes.
+        wandb.setup(wandb.Settings(silent=True, x_graphql_retry_max=RETRIES, x_graphql_retry_wait_max_seconds=2))
+        return wandb.login(prompt=False, verify=False)
+    except ValueError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"a WANDB_ variable or a settings file of W&B's is not right: {reason}") from error
 
 
 def save(entity: str, project: str) -> dict[str, str]:
@@ -47,7 +55,7 @@ def save(entity: str, project: str) -> dict[str, str]:
             raise UserError("W&B does not say whose key this is: name a user or a team, with entity=…")
         return {"report": _report(owner, project), "workspace": _workspace(owner, project)}
     except (wandb.errors.Error, WandbApiFailedError, OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise UserError(f"W&B did not take the dashboard of {entity or 'your'}/{project}: {reason}") from error
 
 
