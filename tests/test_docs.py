@@ -5,7 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,9 +13,11 @@ import pytest
 import kd_lab
 from kd_lab import evaluate, run, toy
 from kd_lab.bench import __main__ as bench
+from kd_lab.bench import estimate
+from kd_lab.dashboard import __main__ as dashboard
 
 DOCS = Path(__file__).parents[1] / "docs"
-COMMAND = re.compile(r"^python -m kd_lab\.(\w+)(.*)$", re.MULTILINE)
+COMMAND = re.compile(r"^python -m kd_lab\.([\w.]+)(.*)$", re.MULTILINE)
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 QUICK = {
     "models": "tiny",
@@ -34,6 +36,15 @@ QUICK = {
 }
 BENCH = {name: value for name, value in QUICK.items() if name.startswith(("data", "models"))}
 BENCH |= {"batch_size": "8", "bench.quick": "true", "bench.rows": "finetune,kd"}
+ESTIMATE = {name: value for name, value in QUICK.items() if name.startswith(("data.", "models"))}
+DOORS: dict[str, tuple[Callable[[], None], dict[str, str], str]] = {
+    "run": (run.main, QUICK, "everything is in"),
+    "evaluate": (evaluate.main, {"models": "tiny"}, "the figures are in"),
+    "bench": (bench.main, BENCH, "the figures are in"),
+    "bench.estimate": (estimate.main, ESTIMATE, "which nobody has run"),
+    "dashboard": (dashboard.main, {}, "workspace.json and report.json are in"),
+}
+"""Of each: what it does, the words that make it quick, and what it says at the end."""
 SIZES = {"models", "max_epochs", "teacher_epochs", "data.train", "lr"}
 
 
@@ -49,7 +60,7 @@ def commands() -> Iterator[tuple[str, str, str]]:
 
 def tiny(door: str, words: list[str]) -> list[str]:
     """The same command on tiny models: all words stay but models=, the longest sizes, and data that must be fetched."""
-    quick = {"run": QUICK, "evaluate": {"models": "tiny"}, "bench": BENCH}[door]
+    quick = DOORS[door][1]
     kept = [word for word in words if word.partition("=")[0] not in SIZES and word != "data=snippets"]
     given = {word.partition("=")[0] for word in kept}
     searched = {"lr"} if "sweep=search" in words else set()
@@ -87,7 +98,7 @@ def desk(furnished: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def type_(door: str, words: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
     monkeypatch.setattr(sys, "argv", [f"kd_lab.{door}", *words])
     try:
-        {"run": run.main, "evaluate": evaluate.main, "bench": bench.main}[door]()
+        DOORS[door][0]()
     except SystemExit as end:
         return int(end.code or 0)
     return 0
@@ -109,7 +120,7 @@ def test_an_example_runs(
     assert type_(door, typed if asks else tiny(door, typed), monkeypatch) == 0
     said = capsys.readouterr()
     assert said.err == ""
-    expected = ("results" if "-m" in typed else "everything is in") if door == "run" else "the figures are in"
+    expected = "results" if "-m" in typed else DOORS[door][2]
     assert asks or expected in said.out
 
 
@@ -128,6 +139,8 @@ def test_every_axis_has_a_page_with_an_example() -> None:
         "runs",
         "performance",
         "reliability",
+        "dashboard",
+        "reproduce",
     }
     assert wanted | {"add-a-method"} == pages
 
