@@ -69,18 +69,12 @@ def test_it_names_only_what_a_run_holds(make: Any, run: dict[str, Any]) -> None:
     known = {("metric", name) for name in logged} | {("setting", f"{name}.value") for name in run["config"]}
     assert found - known == set()
     # What was looked for was found, down to the last curve.
-    curves = {name for metrics in panels.CURVES.values() for name in metrics} - panels.AWAITED
+    curves = {name for metrics in panels.CURVES.values() for name in metrics}
     assert {name for kind, name in found if kind == "metric"} >= curves | {
         panels.TESTED, panels.JUDGED, panels.SIZE, panels.TABLE, panels.STEP
     }  # fmt: skip
     settings = {name.removesuffix(".value") for kind, name in found if kind == "setting"}
     assert settings == {*panels.GRID, *panels.SEARCHED, *panels.GROUPS}
-
-
-def test_what_is_awaited_is_shown_as_soon_as_a_run_logs_it(run: dict[str, Any]) -> None:
-    logged = {name for item in run["history"] for name in item}
-    assert logged & panels.AWAITED == set(), "take them out of AWAITED"
-    assert {name for metrics in panels.CURVES.values() for name in metrics} > panels.AWAITED
 
 
 def test_runs_of_one_setting_differ_in_their_seed(run: dict[str, Any]) -> None:

@@ -28,18 +28,6 @@ CURVES = {
     "Teachers: displacement from where they started": ("teacher/displacement",),
 }
 """Title of each plot of curves and the metrics in it, all logged by a run of MetaDistil."""
-AWAITED = frozenset(
-    {
-        "quiz/loss_before",
-        "teacher/gradient_cosine",
-        "teacher/displacement",
-        "teacher/train/accuracy",
-        "teacher/quiz/accuracy",
-        "train/agreement",
-        "validation/agreement",
-    }
-)
-"""Metrics of ``CURVES`` that no run logs yet and that are left out until one does."""
 
 
 class Column(wr.ParallelCoordinatesPlotColumn):
@@ -104,11 +92,9 @@ def size() -> Panels:
 
 def curves() -> Panels:
     """What the student, the teachers and the quiz did, over the student's steps."""
-    logged = {title: [name for name in metrics if name not in AWAITED] for title, metrics in CURVES.items()}
     return [
-        wr.LinePlot(title=title, x=STEP, y=metrics, max_runs_to_show=100, layout=wr.Layout(w=12, h=8))
-        for title, metrics in logged.items()
-        if metrics
+        wr.LinePlot(title=title, x=STEP, y=[*metrics], max_runs_to_show=100, layout=wr.Layout(w=12, h=8))
+        for title, metrics in CURVES.items()
     ]
 
 
