@@ -146,7 +146,7 @@ def show(name: str, rows: Sequence[tuple[str, Settings]]) -> None:
     costs = [(row, cost(run)) for row, run in rows]
     for row, one in costs:
         table.add_row(row, *_cells(one))
-    total = Cost(*(sum(getattr(one, part) for _, one in costs) for part in ("operations", "moved")), 0)
+    total = Cost(sum(one.operations for _, one in costs), sum(one.moved for _, one in costs), 0)
     table.add_section()
     table.add_row("all, one after the other", *_cells(total)[:-1], f"{max(one.memory for _, one in costs) / 1e9:.1f}")
     terminal.console.print(table)
@@ -176,7 +176,7 @@ def shape(name: str) -> Shape:
     kind, options = SHAPES[name]
     config = getattr(transformers, kind)(**options, num_labels=2, attn_implementation="eager")
     with torch.device("meta"):
-        model = transformers.AutoModelForSequenceClassification.from_config(config).train()
+        model = transformers.AutoModelForSequenceClassification.from_config(config).train()  # type: ignore[no-untyped-call]
     embedded = sum(p.numel() for part, p in model.named_parameters() if "embeddings" in part)
     total = sum(p.numel() for p in model.parameters())
     return Shape(total, total - embedded, _kept(model))
@@ -197,7 +197,8 @@ def _kept(model: Any, rows: int = 32, length: int = 32) -> int:
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         model(input_ids=torch.zeros(rows, length, dtype=torch.long, device="meta"))
-    return sum(size for size, _ in found.values()) // (rows * length)
+    total: int = sum(size for size, _ in found.values())
+    return total // (rows * length)
 
 
 def count_tokens(run: Settings) -> Tokens:

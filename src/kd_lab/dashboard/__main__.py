@@ -90,13 +90,9 @@ def make(wish: Wish) -> None:
     # Seconds of imports, after everything that can be refused.
     from kd_lab.dashboard import definition, saving
 
-    made = {
-        "workspace": definition.workspace(wish.entity, wish.project),
-        "report": definition.report(wish.entity, wish.project),
-    }
     wish.written.mkdir(parents=True, exist_ok=True)
-    for name, one in made.items():
-        text = json.dumps(definition.as_json(one), indent=2, ensure_ascii=False)
+    for name, build in definition.BUILD.items():
+        text = json.dumps(definition.as_json(build(wish.entity, wish.project)), indent=2, ensure_ascii=False)
         results.write_whole(wish.written / f"{name}.json", text + "\n")
     terminal.say(f"workspace.json and report.json are in {wish.written}")
     unsynced = offline_runs(wish.folder)

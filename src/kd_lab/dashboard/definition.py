@@ -1,9 +1,10 @@
 """The comparison of runs as W&B's package defines it: a workspace and a report, built without a network."""
 
+from collections.abc import Callable
 from typing import Any
 
-import wandb_workspaces.reports.v2 as wr
 import wandb_workspaces.workspaces as ws
+from wandb_workspaces.reports.v2 import interface as wr
 
 from kd_lab.dashboard import panels
 
@@ -70,6 +71,10 @@ def report(entity: str, project: str) -> wr.Report:
     )
 
 
+BUILD: dict[str, Callable[[str, str], ws.Workspace | wr.Report]] = {"workspace": workspace, "report": report}
+"""Both, by the names of their files."""
+
+
 def as_json(made: ws.Workspace | wr.Report) -> dict[str, Any]:
     """What W&B would be sent, as its package serialises it."""
     return made._to_model().model_dump(mode="json", by_alias=True, exclude_none=True)
@@ -78,5 +83,6 @@ def as_json(made: ws.Workspace | wr.Report) -> dict[str, Any]:
 def _numbered(made: panels.Panels, title: str) -> panels.Panels:
     """``made`` with ids that are the same each time, where the package draws them at random."""
     for number, panel in enumerate(made, 1):
+        assert isinstance(panel, wr.Panel)
         panel._id = f"{title.lower().replace(' ', '-')}-{number}"
     return made

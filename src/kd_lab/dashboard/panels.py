@@ -3,11 +3,10 @@
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
-import wandb_workspaces.reports.v2 as wr
+from wandb_workspaces.reports.v2 import interface as wr
 from wandb_workspaces.reports.v2 import internal
-from wandb_workspaces.reports.v2.interface import PanelTypes
 
-Panels: TypeAlias = list[PanelTypes]
+Panels: TypeAlias = list[wr.PanelTypes]
 
 STEP = "trainer/global_step"
 JUDGED, TESTED, SIZE = "validation/accuracy", "test/accuracy", "student/parameters"

@@ -71,7 +71,7 @@ def _workspace(entity: str, project: str) -> str:
     made = definition.workspace(entity, project)
     if earlier := _earlier(entity, project, WORKSPACES):
         made._internal_id, made._internal_name = earlier["id"], earlier["name"]
-    made.save()
+    made.save()  # type: ignore[no-untyped-call]
     return str(made.url)
 
 
