@@ -38,6 +38,7 @@ class ModelResult(Part):
     parameters: int
     validation: Scores
     test: Scores
+    milliseconds: float | None = None
 
 
 class NoisyScores(Scores):
