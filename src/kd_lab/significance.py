@@ -1,7 +1,7 @@
 """How far a difference can be told from chance: t intervals and paired tests over seeds, tests over rows.
 
-Seeds and rows are two sources of chance. The t-test asks whether other seeds would have given the same on the same rows;
-McNemar's test whether two trained classifiers differ on rows like these; the bootstrap draws both anew.
+Seeds and rows are two sources of chance. The t-test asks whether other seeds would have given the same on the same
+rows; McNemar's test whether two trained classifiers differ on rows like these; the bootstrap draws both anew.
 """
 
 from collections.abc import Iterator, Sequence
@@ -50,7 +50,7 @@ def mean_of(values: Array) -> Mean:
 
 
 def paired(first: Array, second: Array) -> Mean:
-    """The test of record: the paired t-test of ``second`` − ``first``, both [..., n], where the nth of each share a seed.
+    """The test of record: the paired t-test of ``second`` − ``first``, both [..., n], the nth of each of one seed.
 
     The same p as :func:`scipy.stats.ttest_rel`, but NaN instead of 0 or a warning where the differences do not vary.
     """
@@ -76,8 +76,8 @@ def mcnemar(first: Array, second: Array) -> tuple[int, int, float]:
         first, second: [R], whether each row was answered rightly.
 
     Returns:
-        The rows that only the first and that only the second answered rightly, and the two-sided p of such a split under
-        equal chances (McNemar, *Note on the Sampling Error of the Difference Between Correlated Proportions*, 1947).
+        The rows that only the first and that only the second answered rightly, and the two-sided p of such a split
+        under equal chances (McNemar, Psychometrika 12, 1947).
     """
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
     rows = only_first + only_second
@@ -105,7 +105,9 @@ def bootstrap(
     sums = np.stack([np.bincount(cluster, weights=row) for each in differences for row in each], axis=1)
     draws = np.random.default_rng(seed)
     # [resamples, seeds of all comparisons]: the rows are the sum of a few, the seeds are drawn below
-    of_rows = np.concatenate([times @ sums / (times @ sizes)[:, None] for times in _times(len(sizes), resamples, draws)])
+    of_rows = np.concatenate(
+        [times @ sums / (times @ sizes)[:, None] for times in _times(len(sizes), resamples, draws)]
+    )
     ends = np.cumsum([len(each) for each in differences])
     return [_percentiles(part, draws) for part in np.split(of_rows, ends[:-1], axis=1)]
 

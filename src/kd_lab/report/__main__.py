@@ -75,7 +75,7 @@ def report(order: Order) -> Path:
     gathered = gathering.gather(order.folder)
     chosen = baselines.choose(gathered.groups, order.baseline, gathered.notes)
     # Seconds of imports, after what can be refused.
-    from kd_lab.report import comparing, figures, page, pictures, published, rendering, tables
+    from kd_lab.report import comparing, figures, gallery, page, published, rendering, tables
 
     if order.split != "test" and not any(
         order.split in run.answers for g in gathered.groups for s in g.settings for run in s.runs
@@ -96,7 +96,7 @@ def report(order: Order) -> Path:
     results.write_whole(folder / "report.csv", rendering.comma_separated(rows))
     results.write_whole(folder / "report.tex", rendering.latex([*every, printed]))
     rendering.show(every, lists)
-    drawn = [pictures.draw(g, order.split) for g in gathered.groups]
+    drawn = [gallery.draw(g, order.split) for g in gathered.groups]
     results.write_whole(folder / "report.html", page.write(title, own, drawn, printed, lists))
     terminal.say(f"the report is in {folder}: report.html, report.md, report.csv, report.tex")
     return folder

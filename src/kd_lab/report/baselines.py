@@ -12,9 +12,9 @@ SHOWN = 4  # choices that an error names
 def choose(groups: Sequence[Group], asked: str | None, notes: list[str]) -> list[list[Setting | None]]:
     """The baseline of every setting of every group, or None where it has none.
 
-    ``asked`` is a method, a label, or words that all stand in a label or among a setting's ``name=value``. A setting is
-    compared with the one that it names; of several with the one of the same student and teachers, else with the only one
-    of the same student; of those with the one that shares most settings.
+    ``asked`` is a method, a label, or words that all stand in a label or among a setting's ``name=value``. A setting
+    is compared with the one that it names; of several with the one of the same student and teachers, else with the
+    only one of the same student; of those with the one that shares most settings.
 
     Args:
         groups: whose settings are compared within.
@@ -34,7 +34,9 @@ def choose(groups: Sequence[Group], asked: str | None, notes: list[str]) -> list
         only = named[0] if len(named) == 1 and not a_method else None
         if not named:
             notes.append(f"no differences for {group.title}: no setting is {wanted}; choose one with baseline=")
-        chosen.append([None if s in named or not named else only or _of(s, named, asked, notes) for s in group.settings])
+        chosen.append(
+            [None if s in named or not named else only or _of(s, named, asked, notes) for s in group.settings]
+        )
     if asked and not any(_is_called(s, asked) or s.method == asked for s in every):
         raise UserError(f"baseline={asked}: no setting is called that; choose {_some(s.label for s in every)}")
     return chosen
@@ -53,7 +55,11 @@ def _of(setting: Setting, named: Sequence[Setting], asked: str | None, notes: li
         return best[0]
     if alike and asked:
         raise UserError(f"baseline={asked}: for {setting.label} it may be any of {_some(s.label for s in best)}")
-    why = f"its baseline may be any of {_some(s.label for s in best)}" if best else f"no baseline has the student {student}"
+    why = (
+        f"its baseline may be any of {_some(s.label for s in best)}"
+        if best
+        else f"no baseline has the student {student}"
+    )
     notes.append(f"no difference for {setting.label}: {why}")
     return None
 

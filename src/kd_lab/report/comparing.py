@@ -14,7 +14,7 @@ SPLITS = ("test", "rest")
 
 @dataclass(frozen=True)
 class Spread:
-    """Accuracy of n seeds in [0, 1]: mean, standard deviation and t interval; None as far as n or variance do not give it."""
+    """Accuracy of n seeds in [0, 1]: mean, standard deviation and t interval, None where n or variance give none."""
 
     n: int
     mean: float
@@ -85,9 +85,7 @@ def _pairs(setting: Setting, baseline: Setting | None, split: str) -> list[tuple
 def _compare(baseline: Setting, pairs: Sequence[tuple[Run, Run]], split: str) -> Comparison:
     accuracy = np.array([[run.accuracy(split) for run in pair] for pair in pairs], dtype=float)
     test = significance.paired(accuracy[:, 0], accuracy[:, 1])
-    return Comparison(
-        baseline, len(pairs), float(test.mean), _number(test.low), _number(test.high), _number(test.p)
-    )
+    return Comparison(baseline, len(pairs), float(test.mean), _number(test.low), _number(test.high), _number(test.p))
 
 
 def _over_rows(found: Sequence[Comparison | None], pairs: Sequence[Sequence[tuple[Run, Run]]], split: str) -> None:

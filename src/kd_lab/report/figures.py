@@ -8,7 +8,7 @@ from kd_lab.report import comparing, published
 from kd_lab.report.comparing import Comparison, Spread
 from kd_lab.report.gathering import Group, Setting
 from kd_lab.report.published import Published
-from kd_lab.report.runs import plain
+from kd_lab.report.runs import plain, without_seed
 
 Figures = dict[str, str]
 """Texts by their names; what is not known is not in it."""
@@ -78,10 +78,10 @@ def teachers_sizes(group: Group) -> dict[str, int]:
     return {plain(teacher.name): teacher.parameters for result in results for teacher in result.teachers}
 
 
-def warnings(setting: Setting) -> list[str]:
-    """The warnings of its runs; those that differ in percentages and seeds only are one."""
-    said = Counter(re.sub(r"\d+\.\d+%", "…", plain(w)) for run in setting.runs for w in dict.fromkeys(run.result.warnings))
-    return [f"{warning} ({count} of {len(setting.runs)} runs)" for warning, count in said.items()]
+def warnings(setting: Setting) -> Counter[str]:
+    """The warnings of its runs, and of how many; those that differ in percentages and seeds only are one."""
+    said = (w for run in setting.runs for w in dict.fromkeys(run.result.warnings))
+    return Counter(re.sub(r"\d+\.\d+%", "…", without_seed(w)) for w in said)
 
 
 def _spread(part: str, found: Spread | None) -> Figures:

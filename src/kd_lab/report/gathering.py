@@ -16,7 +16,7 @@ from kd_lab.report.runs import Run
 
 @dataclass(frozen=True)
 class Setting:
-    """Runs that differ in their seed only, in the order of their seeds, under a label that no other of the table has."""
+    """Runs that differ in their seed only, in the order of their seeds, under a label that no other table row has."""
 
     label: str
     runs: Sequence[Run]
@@ -160,8 +160,10 @@ def _labels(found: Sequence[Run]) -> list[str]:
         every = sorted({key for decides in alike for key in decides})
         differ = [key for key in every if len({repr(decides.get(key)) for decides in alike}) > 1]
         labels.append(", ".join([name, *(f"{key}={_value(run.decides.get(key))}" for key in differ)]))
-    return [f"{label} ({labels[:i].count(label) + 1})" if Counter(labels)[label] > 1 else label
-            for i, label in enumerate(labels)]
+    return [
+        f"{label} ({labels[:i].count(label) + 1})" if Counter(labels)[label] > 1 else label
+        for i, label in enumerate(labels)
+    ]
 
 
 def _name(run: Run) -> str:

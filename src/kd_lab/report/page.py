@@ -25,7 +25,9 @@ def write(
         lists: lines under their headings.
     """
     loader = FileSystemLoader(Path(__file__).parent)
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     groups = list(zip(tables, pictures, strict=True))
     return environment.get_template("page.html").render(
         title=title, groups=groups, published=published, lists=lists, words=WORDS

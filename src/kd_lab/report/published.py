@@ -16,7 +16,7 @@ class Published(BaseModel, extra="forbid"):
     """One figure and where it stands.
 
     Attributes:
-        system: in words; ``method``, ``teachers``, ``student``, ``noise`` and ``warmup_epochs`` where it is one of ours.
+        system: in words; ``method``, ``teachers``, ``student``, ``noise``, ``warmup_epochs`` where it is one of ours.
         accuracy: in percent, as it was printed; ``split`` says on which rows.
         parameters, times_smaller: as they were printed, or None.
         source: of the figure.

@@ -104,9 +104,14 @@ class Run:
 
 def plain(name: str) -> str:
     """The name of a model: of a run's folder without its seed and digest, of plain fine-tuning only the student's."""
-    bare = SEED_AND_HASH.sub("", name)
+    bare = without_seed(name)
     tuned = re.fullmatch(r"finetune_(.+)_[^_]+", bare)
     return tuned[1] if tuned and bare != name else bare
+
+
+def without_seed(text: str) -> str:
+    """``text`` without the seeds and digests that end the names of runs' folders."""
+    return SEED_AND_HASH.sub("", text)
 
 
 def read(result: Result) -> Run:
@@ -145,7 +150,7 @@ def _identity(name: str, models: Mapping[str, Any]) -> str:
     """A model's name without a seed, and where the catalogue has it from."""
     if SEED_AND_HASH.search(name):
         path = Path(name)
-        return SEED_AND_HASH.sub("", path.parent.name if path.name == "student" else path.name)
+        return without_seed(path.parent.name if path.name == "student" else path.name)
     if not (origin := models.get(name)):
         return name
     said = ",".join(f"{key}:{value}" for key, value in sorted(origin.items()) if value is not None)

@@ -19,11 +19,16 @@ RESULTS: Columns = {
     "test %": ("{test}", " ± {test deviation}"),
     "95% interval": ("[{test low}, {test high}]",),
     "validation %": ("{validation}", " ± {validation deviation}"),
-    "rest %": ("{rest}", " ± {rest deviation}"),
-    "rest, 95% interval": ("[{rest low}, {rest high}]",),
     "difference": ("{difference}", " [{low}, {high}]"),
     "p (Holm)": ("{p holm}",),
     "published %": ("{published}",),
+}
+REST: Columns = {
+    "#": ("{number}",),
+    "setting": ("{setting}",),
+    "seeds": ("{rest seeds}",),
+    "rest %": ("{rest}", " ± {rest deviation}"),
+    "95% interval": ("[{rest low}, {rest high}]",),
 }
 TESTS: Columns = {
     "#": ("{number}",),
@@ -72,41 +77,40 @@ class Table:
 
 def of(group: Group, found: Sequence[Figures], split: str, mean: bool) -> list[Table]:
     """Results, tests and costs of a group; without the tests where nothing is compared."""
-    rows = f"{group.sizes.get('test', 0):,} test rows, {group.sizes.get('validation', 0):,} validation rows"
-    tables = [
-        _table(
-            f"Results on {group.title}",
-            RESULTS,
-            found,
-            f"{rows}. Mean ± standard deviation over seeds, 95% t interval of the mean; the difference to the baseline in "
-            f"points, on the {split} split.",
-        )
-    ]
-    if tested := [f for f in found if "against" in f]:
-        on = {(f["rows"], f["clusters"]) for f in tested if "rows" in f}
-        counted = "; ".join(f"{rows} rows in {clusters} clusters" for rows, clusters in sorted(on)) or "no predictions"
-        tables.append(
-            _table(
-                f"Tests on {group.title}",
-                TESTS,
-                tested,
-                f"On the {split} split. The test of record is the paired t-test over the n seeds in common; Holm's "
-                f"correction is over the {sum('p holm' in f for f in tested)} p-values of this table. McNemar's test and "
-                f"the bootstrap: {counted}.",
-            )
-        )
-    sizes = figures.teachers_sizes(group)
-    against = f"the mean of the table's teachers ({', '.join(sizes)})" if mean else "the largest teacher of its run"
-    tables.append(
-        _table(
-            f"Teachers and costs on {group.title}",
-            COSTS,
-            found,
-            "Teachers' test accuracy before the distillation → at the student's best epoch. Times smaller: against "
-            f"{against}. Seconds of training and milliseconds a sentence are means over seeds.",
-        )
-    )
+    large, tested = [f for f in found if "rest" in f], [f for f in found if "against" in f]
+    tables = [_table(f"Results on {group.title}", RESULTS, found, _results_note(group, split))]
+    if large:
+        note = "Mean ± standard deviation over seeds on rest.csv, the rows that are in no other split; 95% t interval."
+        tables.append(_table(f"Large holdout of {group.title}", REST, large, note))
+    if tested:
+        tables.append(_table(f"Tests on {group.title}", TESTS, tested, _tests_note(tested, split)))
+    tables.append(_table(f"Teachers and costs on {group.title}", COSTS, found, _costs_note(group, mean)))
     return tables
+
+
+def _results_note(group: Group, split: str) -> str:
+    rows = f"{group.sizes.get('test', 0):,} test rows, {group.sizes.get('validation', 0):,} validation rows"
+    means = "Mean ± standard deviation over seeds, 95% t interval of the mean"
+    return f"{rows}. {means}; the difference to the baseline in points, on the {split} split."
+
+
+def _tests_note(tested: Sequence[Figures], split: str) -> str:
+    on = {(f["rows"], f["clusters"]) for f in tested if "rows" in f}
+    counted = "; ".join(f"{rows} rows in {clusters} clusters" for rows, clusters in sorted(on)) or "no predictions"
+    return (
+        f"On the {split} split. The test of record is the paired t-test over the n seeds in common; Holm's correction "
+        f"is over the {sum('p holm' in f for f in tested)} p-values of this table. McNemar's exact test for each seed, "
+        f"and the bootstrap over seeds and clusters of rows: {counted}."
+    )
+
+
+def _costs_note(group: Group, mean: bool) -> str:
+    names = ", ".join(figures.teachers_sizes(group))
+    against = f"the mean of the table's teachers ({names})" if mean else "the largest teacher of its run"
+    return (
+        "Teachers' test accuracy before the distillation → at the student's best epoch. Times smaller: against "
+        f"{against}. Seconds of training and milliseconds a sentence are means over seeds."
+    )
 
 
 def of_published(known: Sequence[Published]) -> Table:
@@ -125,9 +129,14 @@ def csv_rows(found: Sequence[Figures], known: Sequence[Published]) -> list[list[
 
 
 def warnings(gathered: Gathered) -> list[str]:
-    """One line per warning of a setting."""
-    settings = [setting for group in gathered.groups for setting in group.settings]
-    return [f"{setting.label}: {warning}" for setting in settings for warning in figures.warnings(setting)]
+    """One line per warning: in how many runs of which settings, by their number in the table."""
+    said: dict[str, list[str]] = {}
+    for group in gathered.groups:
+        of = f" of {group.title}" if len(gathered.groups) > 1 else ""
+        for number, setting in enumerate(group.settings, 1):
+            for warning, count in figures.warnings(setting).items():
+                said.setdefault(warning, []).append(f"# {number}{of} ({count} of {len(setting.runs)} runs)")
+    return [f"{warning}: {', '.join(places)}" for warning, places in said.items()]
 
 
 def _table(title: str, columns: Columns, found: Sequence[Figures], below: str) -> Table:
