@@ -4,6 +4,7 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import matplotlib
@@ -21,6 +22,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)), (0, (8, 2)))
 RULES: dict[Any, Any] = {
     "svg.fonttype": "none",
+    "svg.hashsalt": "kd_lab",  # the same runs make the same page
     "text.parse_math": False,  # a $ in a name is a $
     "font.size": 8,
     "axes.spines.top": False,
@@ -80,9 +82,30 @@ def sizes_axis(axes: Axes, values: Sequence[int]) -> None:
 
 def svg(figure: Figure, name: str) -> str:
     """``figure`` for a page; ``name`` makes its inner references differ from those of other pictures there."""
+    return _named(_bare(figure), name)
+
+
+def swatch(how: Style, name: str, *, line: bool) -> str:
+    """What stands before a setting's name in a legend; ``name`` as in :func:`svg`."""
+    return _named(_swatch(how, line), name)
+
+
+@lru_cache
+def _swatch(how: Style, line: bool) -> str:
+    figure = Figure(figsize=(26 / 72, 9 / 72))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    axes.set_xlim(0, 2)
+    axes.set_ylim(-1, 1)
+    axes.plot([0, 1, 2] if line else [1], [0, 0, 0] if line else [0], **drawn(how), markevery=[1] if line else [0])
+    return _bare(figure)
+
+
+def _bare(figure: Figure) -> str:
+    """The SVG without its head, its own style, and the names that nothing refers to."""
     file = io.StringIO()
     without: Any = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    with matplotlib.rc_context({**RULES, "svg.hashsalt": name}):
+    with matplotlib.rc_context(RULES):
         figure.savefig(file, format="svg", transparent=True, metadata=without)
     text = file.getvalue()
     text = text[text.index("<svg") :]
@@ -93,20 +116,12 @@ def svg(figure: Figure, name: str) -> str:
     assert box is not None
     text = re.sub(r"<svg[^>]*>", f'<svg {box[0]} aria-hidden="true">', text, count=1)
     text = re.sub(r' id="(?![mp][0-9a-f]{10}")[^"]*"', "", text)  # all but markers and clips, which are referred to
-    text = re.sub(r'(id="|#)(?=[mp][0-9a-f]{10}[")])', rf"\g<1>{name}-", text)
     text = re.sub(r"font-family:[^;\"]*;?", "", text)
     return text.replace(INK, "currentColor").replace(FAINT, "var(--grid)")
 
 
-def swatch(how: Style, name: str, *, line: bool) -> str:
-    """What stands before a setting's name in a legend; ``name`` as in :func:`svg`."""
-    figure = Figure(figsize=(26 / 72, 9 / 72))
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set_axis_off()
-    axes.set_xlim(0, 2)
-    axes.set_ylim(-1, 1)
-    axes.plot([0, 1, 2] if line else [1], [0, 0, 0] if line else [0], **drawn(how), markevery=[1] if line else [0])
-    return svg(figure, name)
+def _named(text: str, name: str) -> str:
+    return re.sub(r'(id="|#)(?=[mp][0-9a-f]{10}[")])', rf"\g<1>{name}-", text)
 
 
 def drawn(how: Style) -> dict[str, Any]:

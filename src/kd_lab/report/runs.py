@@ -168,21 +168,30 @@ def _flat(nested: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 def _answers(path: Path) -> Answers | None:
     """The predictions in ``path``, or None where they cannot be read."""
+    from pyarrow import ArrowException, compute, csv, string
+
+    words = dict.fromkeys(("row", "label", "prediction", "teachers", "sentence"), string())
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            header, *rows = csv.reader(file)
-        columns = {name: np.array(values) for name, values in zip(header, zip(*rows, strict=True), strict=True)}
-        logits = np.stack([columns[name].astype(float) for name in header if name.startswith("logit ")], axis=1)
-        rows_, label, said = (columns[name] for name in ("row", "label", "prediction"))
-    except (OSError, ValueError, KeyError, csv.Error):
+        table = csv.read_csv(path, convert_options=csv.ConvertOptions(column_types=words))
+        names = [name for name in table.column_names if name.startswith("logit ")]
+        logits = np.stack([table[name].to_numpy().astype(float) for name in names], axis=1)
+        rows, label, said = (table[name] for name in ("row", "label", "prediction"))
+    except (OSError, ValueError, KeyError, ArrowException):
         return None
+    if not len(rows) or not np.isfinite(logits).all():
+        return None
+
+    def same(first: Any, second: Any) -> Array:
+        return np.array(compute.equal(first, second).to_numpy(), dtype=bool)
+
     sure = 1 / np.exp(logits - logits.max(axis=1, keepdims=True)).sum(axis=1)
-    taught = columns.get("teachers")
+    taught = table["teachers"] if "teachers" in table.column_names else None
+    numbers = np.array(rows.to_pylist())
     return Answers(
-        rows=rows_,
-        right=label == said,
+        rows=numbers,
+        right=same(label, said),
         confidence=sure,
-        clusters=columns.get("sentence", rows_),
-        teachers_right=None if taught is None else taught == label,
-        agrees=None if taught is None else taught == said,
+        clusters=np.array(table["sentence"].to_pylist()) if "sentence" in table.column_names else numbers,
+        teachers_right=None if taught is None else same(taught, label),
+        agrees=None if taught is None else same(taught, said),
     )
