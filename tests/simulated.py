@@ -1,6 +1,7 @@
 """Finished runs as they lie in a folder, of answers that are drawn instead of trained for."""
 
 import csv
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ def run(
     right = {name: 0.9 * hard[name] + 0.1 * draws.random(size) < accuracy for name, size in parts.items()}
     taught = {name: 0.9 * hard[name] + 0.1 * draws.random(size) < 0.93 for name, size in parts.items()}
     name = f"{method}_{'-and-'.join([*teachers, student])}_{data}_{noise}_{warmup}_seed{seed}"
-    name += "".join(f"_{key}-{value}" for key, value in settings.items()) + f"_{digest[:8]}"
+    name += "".join(re.sub(r"[^\w.]+", "-", f"_{key}-{value}") for key, value in settings.items()) + f"_{digest[:8]}"
     place = folder / name
     (place / "predictions").mkdir(parents=True)
     for part in parts:

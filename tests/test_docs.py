@@ -13,6 +13,7 @@ import pytest
 import kd_lab
 from kd_lab import evaluate, run, toy
 from kd_lab.bench import __main__ as bench
+from kd_lab.report import __main__ as report
 
 DOCS = Path(__file__).parents[1] / "docs"
 COMMAND = re.compile(r"^python -m kd_lab\.(\w+)(.*)$", re.MULTILINE)
@@ -49,6 +50,8 @@ def commands() -> Iterator[tuple[str, str, str]]:
 
 def tiny(door: str, words: list[str]) -> list[str]:
     """The same command on tiny models: all words stay but models=, the longest sizes, and data that must be fetched."""
+    if door == "report":
+        return words
     quick = {"run": QUICK, "evaluate": {"models": "tiny"}, "bench": BENCH}[door]
     kept = [word for word in words if word.partition("=")[0] not in SIZES and word != "data=snippets"]
     given = {word.partition("=")[0] for word in kept}
@@ -87,7 +90,7 @@ def desk(furnished: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def type_(door: str, words: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
     monkeypatch.setattr(sys, "argv", [f"kd_lab.{door}", *words])
     try:
-        {"run": run.main, "evaluate": evaluate.main, "bench": bench.main}[door]()
+        {"run": run.main, "evaluate": evaluate.main, "bench": bench.main, "report": report.main}[door]()
     except SystemExit as end:
         return int(end.code or 0)
     return 0
@@ -105,12 +108,16 @@ def test_an_example_runs(
             + ["data=files", "data.path=reviews.csv", "method=finetune", "student=tinybert"]
         )
         typed[typed.index("RUN")] = str(trained.folder)
+    if door == "report":
+        for method in ("finetune", "kd"):
+            kd_lab.train([*(f"{name}={value}" for name, value in QUICK.items()), f"method={method}", "teacher=bert"])
+        capsys.readouterr()
     asks = {"--help", "--cfg", "--info"} & set(typed)
     assert type_(door, typed if asks else tiny(door, typed), monkeypatch) == 0
     said = capsys.readouterr()
     assert said.err == ""
-    expected = ("results" if "-m" in typed else "everything is in") if door == "run" else "the figures are in"
-    assert asks or expected in said.out
+    expected = {"run": "results" if "-m" in typed else "everything is in", "report": "the report is in"}
+    assert asks or expected.get(door, "the figures are in") in said.out
 
 
 def test_every_axis_has_a_page_with_an_example() -> None:
@@ -128,6 +135,7 @@ def test_every_axis_has_a_page_with_an_example() -> None:
         "runs",
         "performance",
         "reliability",
+        "report",
     }
     assert wanted | {"add-a-method"} == pages
 

@@ -43,7 +43,8 @@ def choose(groups: Sequence[Group], asked: str | None, notes: list[str]) -> list
 
 
 def _is_called(setting: Setting, asked: str) -> bool:
-    told = [setting.label.lower(), *(f"{name}={value}".lower() for name, value in setting.first.decides.items())]
+    decides = setting.first.decides.items()
+    told = [setting.label.lower(), *(f"{name}={value}".lower() for name, value in decides if name != "method._target_")]
     return asked == setting.label or all(any(word in part for part in told) for word in asked.lower().split())
 
 

@@ -77,7 +77,7 @@ class Run:
     @cached_property
     def answers(self) -> dict[str, Answers]:
         """By split, as far as predictions can be read."""
-        found = {split: _answers(self.result.folder / "predictions" / f"{split}.csv") for split in ("test", "rest")}
+        found = {split: answers_in(self.result.folder / "predictions" / f"{split}.csv") for split in ("test", "rest")}
         return {split: answers for split, answers in found.items() if answers}
 
     def accuracy(self, split: str) -> float | None:
@@ -166,7 +166,7 @@ def _flat(nested: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield f"{prefix}{name}", value
 
 
-def _answers(path: Path) -> Answers | None:
+def answers_in(path: Path) -> Answers | None:
     """The predictions in ``path``, or None where they cannot be read."""
     from pyarrow import ArrowException, compute, csv, string
 
