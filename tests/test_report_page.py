@@ -23,14 +23,14 @@ MEASURE = """() => {
     paper: getComputedStyle(document.body).backgroundColor,
     ink: getComputedStyle(document.body).color,
     figures: figures.map(box),
-    blocks: [...document.querySelectorAll('h1, h2, .box, .below, figure, li')].filter(e => !e.closest('figure') ||
-      e.tagName === 'FIGURE').map(box),
+    blocks: [...document.querySelectorAll('h1, h2, .box, .below, figure, body > ul > li')].map(box),
     pictures: figures.map(f => { const svg = f.querySelector('svg'); return {
       title: f.querySelector('h3').textContent,
       svg: box(svg),
       scale: svg.getBoundingClientRect().width / svg.viewBox.baseVal.width,
       texts: [...svg.querySelectorAll('text')].map(t => ({
-        text: t.textContent, box: box(t), size: parseFloat(getComputedStyle(t).fontSize), fill: getComputedStyle(t).fill,
+        text: t.textContent, box: box(t), size: parseFloat(getComputedStyle(t).fontSize),
+        fill: getComputedStyle(t).fill,
       })),
     }}),
   };

@@ -30,14 +30,15 @@ def choose(groups: Sequence[Group], asked: str | None, notes: list[str]) -> list
     a_method = any(setting.method == wanted for setting in every)
     chosen: list[list[Setting | None]] = []
     for group in groups:
-        named = [s for s in group.settings if (s.method == wanted if a_method else asked and _is_called(s, asked))]
+        named = [s for s in group.settings if (s.method == wanted if a_method else _is_called(s, wanted))]
+        named = [s for s in named if s.label == wanted] or named
         only = named[0] if len(named) == 1 and not a_method else None
         if not named:
             notes.append(f"no differences for {group.title}: no setting is {wanted}; choose one with baseline=")
         chosen.append(
             [None if s in named or not named else only or _of(s, named, asked, notes) for s in group.settings]
         )
-    if asked and not any(_is_called(s, asked) or s.method == asked for s in every):
+    if asked and not a_method and not any(_is_called(s, asked) for s in every):
         raise UserError(f"baseline={asked}: no setting is called that; choose {_some(s.label for s in every)}")
     return chosen
 
@@ -45,7 +46,7 @@ def choose(groups: Sequence[Group], asked: str | None, notes: list[str]) -> list
 def _is_called(setting: Setting, asked: str) -> bool:
     decides = setting.first.decides.items()
     told = [setting.label.lower(), *(f"{name}={value}".lower() for name, value in decides if name != "method._target_")]
-    return asked == setting.label or all(any(word in part for part in told) for word in asked.lower().split())
+    return all(any(word in part for part in told) for word in asked.lower().split())
 
 
 def _of(setting: Setting, named: Sequence[Setting], asked: str | None, notes: list[str]) -> Setting | None:
