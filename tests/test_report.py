@@ -275,6 +275,13 @@ def test_the_large_holdout_can_be_what_is_tested(sweep: Path, tmp_path: Path) ->
     assert row["difference"] != rows_of(sweep)["metadistil: bert → tinybert"]["difference"]
 
 
+def test_a_group_without_the_large_holdout_has_its_tables(tmp_path: Path) -> None:
+    simulated.run(tmp_path, "kd", 0, rest=100)
+    simulated.run(tmp_path, "metadistil", 0, digest="e" * 64)
+    found = report(tmp_path, "split=rest")
+    assert [bool(row["rest"]) for row in found.values()] == [True, False]
+
+
 def test_predictions_that_cannot_be_read_cost_only_what_needs_them(tmp_path: Path) -> None:
     for seed in range(2):
         simulated.run(tmp_path, "kd", seed)

@@ -19,8 +19,8 @@ def draw(group: Group, split: str) -> list[Picture]:
     shown = f" The {MOST} settings of the highest validation accuracy; {left} more are left out." if left else ""
     key, whole = group.digest[:8], [one for one in numbered if _mean(one[1], split) is not None]
     makers: list[Callable[[], Picture | None]] = [
-        lambda: marks.forest(whole, split, key),
-        lambda: marks.by_size(whole, split, key),
+        lambda: marks.forest(whole, split, key) if whole else None,
+        lambda: marks.by_size(whole, split, key) if whole else None,
         lambda: lines.curves(best, shown, key),
         lambda: lines.under_noise(best, shown, key),
         lambda: lines.calibration(best, shown, split, key),

@@ -19,8 +19,8 @@ CHARACTERS = 50  # of a label on one line
 LINE, ROW = 10.0, 16.0  # points: a line of a label, and the marks below it
 
 
-def forest(settings: Sequence[Numbered], split: str, key: str) -> Picture | None:
-    """Means with their intervals, the best on top."""
+def forest(settings: Sequence[Numbered], split: str, key: str) -> Picture:
+    """Means with their intervals, the best on top; each setting has one."""
     spreads = [(number, s, found) for number, s in settings if (found := comparing.spread(s, split))]
     spreads.sort(key=lambda one: one[2].mean)
     figure, axes, places = _rows(
@@ -43,7 +43,7 @@ def forest(settings: Sequence[Numbered], split: str, key: str) -> Picture | None
     return Picture("Settings with their intervals", drawing.svg(figure, f"forest{key}"), caption)
 
 
-def by_size(settings: Sequence[Numbered], split: str, key: str) -> Picture | None:
+def by_size(settings: Sequence[Numbered], split: str, key: str) -> Picture:
     """Accuracy against parameters, of students and of the teachers as they ended."""
     figure, (axes,) = drawing.canvas(215)
     sizes = [s.first.result.student.parameters for _, s in settings]
