@@ -1,8 +1,7 @@
 """Finished runs as they lie in a folder, of answers that are drawn instead of trained for."""
 
 import csv
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +39,7 @@ def run(
     made_by: str | None = None,
     warnings: Sequence[str] = (),
     milliseconds: float | None = None,
+    of_method: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> Path:
     """One run; rows are the same for all runs of one size, and the harder ones are hard for all."""
@@ -50,7 +50,8 @@ def run(
     right = {name: 0.9 * hard[name] + 0.1 * draws.random(size) < accuracy for name, size in parts.items()}
     taught = {name: 0.9 * hard[name] + 0.1 * draws.random(size) < 0.93 for name, size in parts.items()}
     name = f"{method}_{'-and-'.join([*teachers, student])}_{data}_{noise}_{warmup}_seed{seed}"
-    name += "".join(re.sub(r"[^\w.]+", "-", f"_{key}-{value}") for key, value in settings.items()) + f"_{digest[:8]}"
+    told = {**settings, **(of_method or {})}
+    name += "".join(f"_{key}-{value}" for key, value in told.items()) + f"_{digest[:8]}"
     place = folder / name
     (place / "predictions").mkdir(parents=True)
     for part in parts:
@@ -106,7 +107,7 @@ def run(
         git_revision=None,
     ).write(place)
     config = {
-        "method": {"name": method, "_target_": f"kd_lab.methods.{method}.M", **settings.pop("method", {})},
+        "method": {"name": method, "_target_": f"kd_lab.methods.{method}.M", **(of_method or {})},
         "teacher": teacher or "+".join(teachers) or "bert",
         "student": student,
         "data": {"name": data},

@@ -45,7 +45,7 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for alpha in (0.25, 0.5):
         for seed in range(2):
             simulated.run(
-                folder, "metadistil", seed, student="tinybert", method={"alpha": alpha, "temperature": 4 * alpha}
+                folder, "metadistil", seed, student="tinybert", of_method={"alpha": alpha, "temperature": 4 * alpha}
             )
     return door.report(door.read([str(folder)])) / "report.html"
 

@@ -4,9 +4,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kd_lab import doors, results, terminal
 from kd_lab.errors import UserError
+
+if TYPE_CHECKING:
+    from kd_lab.report.gathering import Gathered
 
 USAGE = """All runs of a folder in one report: means over seeds, differences with tests, costs, pictures.
 
@@ -74,13 +78,10 @@ def report(order: Order) -> Path:
 
     gathered = gathering.gather(order.folder)
     chosen = baselines.choose(gathered.groups, order.baseline, gathered.notes)
+    _refuse_unknown(order.split, gathered)
     # Seconds of imports, after what can be refused.
     from kd_lab.report import comparing, figures, gallery, page, published, rendering, tables
 
-    if order.split != "test" and not any(
-        order.split in run.answers for g in gathered.groups for s in g.settings for run in s.runs
-    ):
-        raise UserError(f"split={order.split}: no run has predictions/{order.split}.csv; choose split=test")
     compared = [comparing.compare(g, b, order.split) for g, b in zip(gathered.groups, chosen, strict=True)]
     found = [figures.of(g, c, order.split, order.mean) for g, c in zip(gathered.groups, compared, strict=True)]
     own = [tables.of(g, f, order.split, order.mean) for g, f in zip(gathered.groups, found, strict=True)]
@@ -100,6 +101,12 @@ def report(order: Order) -> Path:
     results.write_whole(folder / "report.html", page.write(title, own, drawn, printed, lists))
     terminal.say(f"the report is in {folder}: report.html, report.md, report.csv, report.tex")
     return folder
+
+
+def _refuse_unknown(split: str, gathered: "Gathered") -> None:
+    folders = [run.result.folder for group in gathered.groups for setting in group.settings for run in setting.runs]
+    if split != "test" and not any((folder / "predictions" / f"{split}.csv").is_file() for folder in folders):
+        raise UserError(f"split={split}: no run has predictions/{split}.csv; choose split=test")
 
 
 if __name__ == "__main__":
