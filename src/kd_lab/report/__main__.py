@@ -10,6 +10,7 @@ from kd_lab import doors, results, terminal
 from kd_lab.errors import UserError
 
 if TYPE_CHECKING:
+    from kd_lab.report.figures import Figures
     from kd_lab.report.gathering import Gathered
 
 USAGE = """All runs of a folder in one report: means over seeds, differences with tests, costs, pictures.
@@ -72,18 +73,30 @@ def read(words: Sequence[str]) -> Order:
     return Order(folder, given.get("baseline"), given.get("split", "test").lower(), given.get("smaller") == "mean")
 
 
-def report(order: Order) -> Path:
-    """Make it; the folder it is in."""
+def compare(order: Order) -> "tuple[Gathered, list[list[Figures]]]":
+    """The settings of the folder, in groups, and the figures of each.
+
+    Raises:
+        UserError: if there is no run, or none of what the tests ask for.
+    """
     from kd_lab.report import baselines, gathering
 
     gathered = gathering.gather(order.folder)
     chosen = baselines.choose(gathered.groups, order.baseline, gathered.notes)
     _refuse_unknown(order.split, gathered)
     # Seconds of imports, after what can be refused.
-    from kd_lab.report import comparing, figures, gallery, page, published, rendering, tables
+    from kd_lab.report import comparing, figures
 
     compared = [comparing.compare(g, b, order.split) for g, b in zip(gathered.groups, chosen, strict=True)]
-    found = [figures.of(g, c, order.split, order.mean) for g, c in zip(gathered.groups, compared, strict=True)]
+    pairs = zip(gathered.groups, compared, strict=True)
+    return gathered, [figures.of(group, those, order.split, order.mean) for group, those in pairs]
+
+
+def report(order: Order) -> Path:
+    """Make it; the folder it is in."""
+    gathered, found = compare(order)
+    from kd_lab.report import gallery, page, published, rendering, tables
+
     own = [tables.of(g, f, order.split, order.mean) for g, f in zip(gathered.groups, found, strict=True)]
     known = published.load()
     printed = tables.of_published(known)
