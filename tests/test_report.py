@@ -19,7 +19,7 @@ from kd_lab import results
 from kd_lab.errors import UserError
 from kd_lab.outcomes import Outcome
 from kd_lab.report import __main__ as door
-from kd_lab.report import baselines, comparing, figures, gathering, published, rendering, runs, tables
+from kd_lab.report import baselines, comparing, drawing, figures, gathering, published, rendering, runs, tables
 from kd_lab.report.figures import Figures
 
 Typed = Callable[..., tuple[int, str, str]]
@@ -325,6 +325,12 @@ def test_calibration_is_measured_as_evaluate_does(sweep: Path) -> None:
     assert answers is not None
     assert answers.calibration_error == pytest.approx(expected.item(), abs=1e-5)
     assert np.mean(answers.right) == pytest.approx((logits.argmax(-1) == labels).double().mean().item())
+
+
+def test_no_two_settings_look_the_same() -> None:
+    styles = [drawing.style(number) for number in range(56)]
+    assert len({(how.color, how.marker) for how in styles}) == 56
+    assert len({how.marker for how in styles[:8]}) == 8, "in grey as well"
 
 
 HOSTILE = 'a|b_c<script>alert("&")</script>$x$ {} % # ^ ~ [x](y) `z`'

@@ -48,9 +48,8 @@ class Style:
 
 
 def style(number: int) -> Style:
-    """Of the setting ``number`` of a table."""
-    turn = number + number // len(COLOURS)
-    return Style(COLOURS[number % len(COLOURS)], MARKERS[turn % len(MARKERS)], DASHES[number % len(DASHES)])
+    """Of the setting ``number`` of a table; 7 colours and 8 markers come together again after 56."""
+    return Style(COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)], DASHES[number % len(DASHES)])
 
 
 def canvas(height: float, panels: int = 1) -> tuple[Figure, Sequence[Axes]]:
