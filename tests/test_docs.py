@@ -15,6 +15,7 @@ from kd_lab import evaluate, run, toy
 from kd_lab.bench import __main__ as bench
 from kd_lab.bench import estimate
 from kd_lab.dashboard import __main__ as dashboard
+from kd_lab.report import __main__ as report
 
 DOCS = Path(__file__).parents[1] / "docs"
 COMMAND = re.compile(r"^python -m kd_lab\.([\w.]+)(.*)$", re.MULTILINE)
@@ -43,6 +44,7 @@ DOORS: dict[str, tuple[Callable[[], None], dict[str, str], str]] = {
     "bench": (bench.main, BENCH, "the figures are in"),
     "bench.estimate": (estimate.main, ESTIMATE, "which nobody has run"),
     "dashboard": (dashboard.main, {}, "workspace.json and report.json are in"),
+    "report": (report.main, {}, "the report is in"),
 }
 """Of each: what it does, the words that make it quick, and what it says at the end."""
 SIZES = {"models", "max_epochs", "teacher_epochs", "data.train", "lr"}
@@ -116,6 +118,10 @@ def test_an_example_runs(
             + ["data=files", "data.path=reviews.csv", "method=finetune", "student=tinybert"]
         )
         typed[typed.index("RUN")] = str(trained.folder)
+    if door == "report":
+        for method in ("finetune", "kd"):
+            kd_lab.train([*(f"{name}={value}" for name, value in QUICK.items()), f"method={method}", "teacher=bert"])
+        capsys.readouterr()
     asks = {"--help", "--cfg", "--info"} & set(typed)
     assert type_(door, typed if asks else tiny(door, typed), monkeypatch) == 0
     said = capsys.readouterr()
@@ -141,6 +147,7 @@ def test_every_axis_has_a_page_with_an_example() -> None:
         "reliability",
         "dashboard",
         "reproduce",
+        "report",
     }
     assert wanted | {"add-a-method"} == pages
 

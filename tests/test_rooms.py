@@ -26,6 +26,7 @@ FLOORS = [
         "stopping",
         "rank",
         "hub",
+        "significance",
     },
     {"splits", "sections", "origins", "search", "settings", "words", "results", "toy", "precision", "outcomes"},
     {"terminal", "downloads"},
@@ -43,13 +44,19 @@ FLOORS = [
     {"bench.passes", "bench.yardsticks"},
     {"bench.measurement"},
     {"bench.processes"},
+    {"report.runs", "report.gathering"},
+    {"report.baselines", "report.published", "report.comparing"},
+    {"report.figures", "report.tables", "report.drawing"},
+    {"report.pictures", "report.rendering"},
+    {"report.marks", "report.lines"},
+    {"report.gallery", "report.page"},
     {"dashboard.panels"},
     {"dashboard.definition"},
     {"dashboard.saving"},
-    {"run", "evaluate", "bench.__main__", "bench.estimate", "dashboard.__main__"},
+    {"run", "evaluate", "bench.__main__", "bench.estimate", "dashboard.__main__", "report.__main__"},
 ]
 """From the ground up: a room imports only from lower floors, and from its own below the methods."""
-MATHEMATICS = {"noise", "losses", "hypergradient", "lesson", "tangent", "excerpt", "batching", "splits"}
+MATHEMATICS = {"noise", "losses", "hypergradient", "lesson", "tangent", "excerpt", "batching", "splits", "significance"}
 BEFORE_TORCH = {
     "errors",
     "streams",
@@ -90,6 +97,7 @@ BEFORE_TORCH |= {
     "bench.table",
     "bench.processes",
 }
+BEFORE_TORCH |= {name for names in FLOORS for name in names if name.startswith(("report.", "significance"))}
 
 
 def rooms() -> dict[str, Path]:
@@ -141,7 +149,7 @@ def test_the_mathematics_knows_no_machinery() -> None:
 
 def test_packages_import_nothing() -> None:
     """Looking for a method's file imports its package."""
-    for path in [ROOMS / package / "__init__.py" for package in ("methods", "bench", "dashboard")]:
+    for path in [ROOMS / package / "__init__.py" for package in ("methods", "bench", "dashboard", "report")]:
         assert not imports(path), path
 
 

@@ -1,0 +1,1 @@
+"""The report: tables, tests and pictures of finished runs."""

@@ -1,0 +1,126 @@
+"""The door: python -m kd_lab.report [FOLDER] [name=value ...]: tables, tests and pictures of all runs in a folder."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kd_lab import doors, results, terminal
+from kd_lab.errors import UserError
+
+if TYPE_CHECKING:
+    from kd_lab.report.figures import Figures
+    from kd_lab.report.gathering import Gathered
+
+USAGE = """All runs of a folder in one report: means over seeds, differences with tests, costs, pictures.
+
+python -m kd_lab.report [FOLDER] [name=value ...]
+
+FOLDER      holds runs, or is a sweep's in outputs/sweeps; outputs, if none is named
+baseline=   what settings are compared with: a method (kd, if there is one), or words of one setting's label
+split=      test (default) or rest: the rows that the tests are made on
+smaller=    largest (default): times smaller than the largest teacher of the run; mean: than the mean of all teachers
+
+The report is in FOLDER/report: report.html, report.md, report.csv and report.tex."""
+CHOICES = {"baseline": (), "split": ("test", "rest"), "smaller": ("largest", "mean"), "debug": ("true", "false")}
+FOLDER = "report"
+PLACE = "outputs"
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is asked for."""
+
+    folder: Path
+    baseline: str | None
+    split: str
+    mean: bool
+
+
+def main() -> None:
+    """Read the command line, gather, compare, print the tables and write the files."""
+    words = sys.argv[1:]
+    if {"-h", "--help"} & set(words):
+        with doors.one_line_errors():
+            print(USAGE)
+        return
+    with doors.one_line_errors(debug=doors.wants_traceback(words)):
+        report(read(words))
+
+
+def read(words: Sequence[str]) -> Order:
+    """The order that the words of a command line are.
+
+    Raises:
+        UserError: for a word that is none.
+    """
+    # A folder's name may hold a =.
+    folders = [word for word in words if "=" not in word or Path(word).is_dir()]
+    if len(folders) > 1:
+        raise UserError(f"name one folder, and settings as name=value; got {' '.join(folders)}")
+    given: dict[str, str] = {}
+    for word in words:
+        name, _, value = word.partition("=")
+        if word in folders:
+            continue
+        if name not in CHOICES:
+            raise UserError(f"{word}: there is no setting {name}; choose one of {', '.join(CHOICES)}")
+        if not value or (CHOICES[name] and value.lower() not in CHOICES[name]):
+            raise UserError(f"{word}: should be {' or '.join(CHOICES[name]) or 'a method or words of a label'}")
+        given[name] = value
+    folder = Path(folders[0] if folders else PLACE)
+    return Order(folder, given.get("baseline"), given.get("split", "test").lower(), given.get("smaller") == "mean")
+
+
+def compare(order: Order) -> "tuple[Gathered, list[list[Figures]]]":
+    """The settings of the folder, in groups, and the figures of each.
+
+    Raises:
+        UserError: if there is no run, or none of what the tests ask for.
+    """
+    from kd_lab.report import baselines, gathering
+
+    gathered = gathering.gather(order.folder)
+    chosen = baselines.choose(gathered.groups, order.baseline, gathered.notes)
+    _refuse_unknown(order.split, gathered)
+    # Seconds of imports, after what can be refused.
+    from kd_lab.report import comparing, figures
+
+    compared = [comparing.compare(g, b, order.split) for g, b in zip(gathered.groups, chosen, strict=True)]
+    pairs = zip(gathered.groups, compared, strict=True)
+    return gathered, [figures.of(group, those, order.split, order.mean) for group, those in pairs]
+
+
+def report(order: Order) -> Path:
+    """Make it; the folder it is in."""
+    gathered, found = compare(order)
+    from kd_lab.report import gallery, page, published, rendering, tables
+
+    own = [tables.of(g, f, order.split, order.mean) for g, f in zip(gathered.groups, found, strict=True)]
+    known = published.load()
+    printed = tables.of_published(known)
+    lists = [("note", gathered.notes), ("warning", tables.warnings(gathered))]
+    title = f"Report on {gathered.count} runs in {order.folder.resolve().name}"
+    folder = order.folder / FOLDER
+    folder.mkdir(exist_ok=True)
+    every = [table for group in own for table in group]
+    results.write_whole(folder / "report.md", rendering.markdown(title, [*every, printed], lists))
+    rows = tables.csv_rows([f for group in found for f in group], known)
+    results.write_whole(folder / "report.csv", rendering.comma_separated(rows))
+    results.write_whole(folder / "report.tex", rendering.latex([*every, printed]))
+    rendering.show(every, lists)
+    drawn = [gallery.draw(g, order.split) for g in gathered.groups]
+    results.write_whole(folder / "report.html", page.write(title, own, drawn, printed, lists))
+    terminal.say(f"the report is in {folder}: report.html, report.md, report.csv, report.tex")
+    return folder
+
+
+def _refuse_unknown(split: str, gathered: "Gathered") -> None:
+    folders = [run.result.folder for group in gathered.groups for setting in group.settings for run in setting.runs]
+    if split != "test" and not any((folder / "predictions" / f"{split}.csv").is_file() for folder in folders):
+        raise UserError(f"split={split}: no run has predictions/{split}.csv; choose split=test")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""What the tests say of each setting: its mean over seeds, and its difference to its baseline."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from kd_lab import significance
+from kd_lab.report.gathering import Group, Setting
+from kd_lab.report.runs import Array, Run
+
+SPLITS = ("test", "rest")
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Accuracy of n seeds in [0, 1]: mean, standard deviation and t interval, None where n or variance give none."""
+
+    n: int
+    mean: float
+    deviation: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass
+class Comparison:
+    """A setting less its baseline, on the rows and seeds that both have.
+
+    Attributes:
+        baseline: that it is compared with.
+        n: seeds in common.
+        difference: of mean accuracies, in [-1, 1].
+        low, high, p: of the paired t-test; None for one seed, or where the differences do not vary.
+        p_holm: ``p`` corrected for all comparisons of the table.
+        bootstrap: interval over seeds and clusters of rows; None without predictions.
+        rows, clusters: that it and McNemar's test were made on.
+        mcnemar: for each seed, the rows that only the baseline and that only the setting answered rightly, and p.
+    """
+
+    baseline: Setting
+    n: int
+    difference: float
+    low: float | None
+    high: float | None
+    p: float | None
+    p_holm: float | None = None
+    bootstrap: tuple[float, float] | None = None
+    rows: int = 0
+    clusters: int = 0
+    mcnemar: list[tuple[int, int, float]] = field(default_factory=list)
+
+
+def spread(setting: Setting, split: str) -> Spread | None:
+    """Of the seeds whose accuracy on ``split`` is known; None where there is none."""
+    values = np.array([a for run in setting.runs if (a := run.accuracy(split)) is not None])
+    if not len(values):
+        return None
+    found = significance.mean_of(values)
+    deviation = float(values.std(ddof=1)) if len(values) > 1 else None
+    return Spread(len(values), float(found.mean), deviation, _number(found.low), _number(found.high))
+
+
+def compare(group: Group, baselines: Sequence[Setting | None], split: str) -> list[Comparison | None]:
+    """Every setting of ``group`` with its baseline, Holm's correction over all of them."""
+    pairs = [_pairs(setting, baseline, split) for setting, baseline in zip(group.settings, baselines, strict=True)]
+    found = [
+        _compare(baseline, those, split) if baseline and those else None
+        for baseline, those in zip(baselines, pairs, strict=True)
+    ]
+    tested = [one for one in found if one and one.p is not None]
+    for one, p in zip(tested, significance.holm([one.p or 0.0 for one in tested]), strict=True):
+        one.p_holm = p
+    _over_rows(found, pairs, split)
+    return found
+
+
+def _pairs(setting: Setting, baseline: Setting | None, split: str) -> list[tuple[Run, Run]]:
+    """Baseline's and setting's run of each seed that both have."""
+    before = {run.result.seed: run for run in (baseline.runs if baseline else ())}
+    both = [(before[run.result.seed], run) for run in setting.runs if run.result.seed in before]
+    return [pair for pair in both if all(run.accuracy(split) is not None for run in pair)]
+
+
+def _compare(baseline: Setting, pairs: Sequence[tuple[Run, Run]], split: str) -> Comparison:
+    accuracy = np.array([[run.accuracy(split) for run in pair] for pair in pairs], dtype=float)
+    test = significance.paired(accuracy[:, 0], accuracy[:, 1])
+    return Comparison(baseline, len(pairs), float(test.mean), _number(test.low), _number(test.high), _number(test.p))
+
+
+def _over_rows(found: Sequence[Comparison | None], pairs: Sequence[Sequence[tuple[Run, Run]]], split: str) -> None:
+    """McNemar's test and the bootstrap, where the predictions of both are there, on the same rows in the same order."""
+    ready: list[tuple[Comparison, Array]] = []
+    known = [run.answers[split] for those in pairs for pair in those for run in pair if split in run.answers]
+    if not known:
+        return
+    # Runs of an earlier version do not name the sentences; the rows are the same.
+    told = next((answers for answers in known if answers.clusters is not answers.rows), known[0])
+    for one, those in zip(found, pairs, strict=True):
+        answers = [tuple(run.answers.get(split) for run in pair) for pair in those]
+        if one is None or any(a is None or not np.array_equal(a.rows, told.rows) for pair in answers for a in pair):
+            continue
+        right = [(before.right, after.right) for before, after in answers if before and after]
+        one.mcnemar = [significance.mcnemar(before, after) for before, after in right]
+        one.rows, one.clusters = len(told.rows), len(np.unique(told.clusters))
+        ready.append((one, np.stack([after.astype(float) - before for before, after in right])))
+    for (one, _), interval in zip(ready, significance.bootstrap([d for _, d in ready], told.clusters), strict=True):
+        one.bootstrap = interval
+
+
+def _number(value: Array) -> float | None:
+    return None if np.isnan(value) else float(value)

@@ -1,0 +1,140 @@
+"""Every number of the report as text: formatted here, once, so that all renderings have the same."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from kd_lab.report import comparing, published
+from kd_lab.report.comparing import Comparison, Spread
+from kd_lab.report.gathering import Group, Setting
+from kd_lab.report.published import Published
+from kd_lab.report.runs import plain, without_seed
+
+Figures = dict[str, str]
+"""Texts by their names; what is not known is not in it."""
+
+NO_VARIANCE, ONE_SEED = "no variance", "one seed"
+
+
+def percent(share: float) -> str:
+    """``0.5`` as ``50.00``."""
+    return f"{100 * share:.2f}"
+
+
+def points(share: float) -> str:
+    """``0.5`` as ``+50.00``."""
+    return f"{round(100 * share, 2) + 0.0:+.2f}"  # never -0.00
+
+
+def probability(p: float) -> str:
+    """To three decimals."""
+    return "<0.001" if p < 0.0005 else f"{p:.3f}"
+
+
+def of(group: Group, compared: Sequence[Comparison | None], split: str, mean: bool) -> list[Figures]:
+    """The figures of every setting of ``group``.
+
+    Args:
+        group: of settings.
+        compared: one comparison per setting, or None.
+        split: of the comparisons.
+        mean: whether sizes are compared with the mean of all teachers of the group, not with the setting's largest.
+    """
+    known, sizes = published.load(), teachers_sizes(group)
+    baselines = {id(one.baseline) for one in compared if one}
+    numbers = {id(setting): str(number) for number, setting in enumerate(group.settings, 1)}
+    found = []
+    for setting, one in zip(group.settings, compared, strict=True):
+        figures = {"data": group.title, "number": numbers[id(setting)], "setting": setting.label}
+        figures["seeds"] = str(len(setting.runs))
+        for part in ("test", "validation", "rest"):
+            figures |= _spread(part, comparing.spread(setting, part))
+        if one:
+            figures |= {"against": one.baseline.label, "against number": numbers[id(one.baseline)], "split": split}
+            figures |= dict(_difference(one))
+        elif id(setting) in baselines:
+            figures["difference"] = "baseline"
+        figures |= dict(_costs(setting)) | dict(_smaller(setting, sizes, mean))
+        if printed := published.of(setting, known):
+            figures |= {"published": f"{printed.accuracy:.2f}", "published source": printed.source}
+        found.append(figures)
+    return found
+
+
+def of_published(entry: Published) -> Figures:
+    """The figures of others, which have names of their own."""
+    figures = {"setting": entry.system, "published": f"{entry.accuracy:.2f}", "published split": entry.split}
+    figures["published source"] = entry.source
+    if entry.parameters:
+        figures["published parameters"] = f"{entry.parameters:,}"
+    if entry.times_smaller:
+        figures["published times smaller"] = f"{entry.times_smaller:.1f}"
+    return figures
+
+
+def teachers_sizes(group: Group) -> dict[str, int]:
+    """Parameters of each teacher of the table."""
+    results = [run.result for setting in group.settings for run in setting.runs]
+    return {plain(teacher.name): teacher.parameters for result in results for teacher in result.teachers}
+
+
+def warnings(setting: Setting) -> Counter[str]:
+    """The warnings of its runs, and of how many; those that differ in percentages and seeds only are one."""
+    said = (w for run in setting.runs for w in dict.fromkeys(run.result.warnings))
+    return Counter(re.sub(r"\d+\.\d+%", "…", without_seed(w)) for w in said)
+
+
+def _spread(part: str, found: Spread | None) -> Figures:
+    if found is None:
+        return {}
+    figures = {part: percent(found.mean), f"{part} seeds": str(found.n)}
+    if found.deviation is not None:
+        figures[f"{part} deviation"] = percent(found.deviation)
+    if found.low is not None and found.high is not None:
+        figures |= {f"{part} low": percent(found.low), f"{part} high": percent(found.high)}
+    return figures
+
+
+def _difference(one: Comparison) -> Iterator[tuple[str, str]]:
+    yield "seeds in common", str(one.n)
+    yield "difference", points(one.difference)
+    if one.p is None or one.low is None or one.high is None:
+        yield "p", ONE_SEED if one.n == 1 else NO_VARIANCE
+    else:
+        yield from (("low", points(one.low)), ("high", points(one.high)), ("p", probability(one.p)))
+    if one.p_holm is not None:
+        yield "p holm", probability(one.p_holm)
+    if one.bootstrap and one.bootstrap[0] < one.bootstrap[1]:
+        yield from (("bootstrap low", points(one.bootstrap[0])), ("bootstrap high", points(one.bootstrap[1])))
+    if one.mcnemar:
+        yield "rows", f"{one.rows:,}"
+        yield "clusters", f"{one.clusters:,}"
+        yield "mcnemar", ", ".join(probability(p) for *_, p in one.mcnemar)
+        yield "only baseline, only setting", ", ".join(f"{before}:{after}" for before, after, _ in one.mcnemar)
+
+
+def _costs(setting: Setting) -> Iterator[tuple[str, str]]:
+    results = [run.result for run in setting.runs]
+    first = results[0]
+    for name in ("before", "after"):
+        means = [
+            sum(r.teachers[k].accuracy_before if name == "before" else r.teachers[k].test.accuracy for r in results)
+            / len(results)
+            for k in range(len(first.teachers))
+        ]
+        if means:
+            yield f"teachers {name}", " + ".join(map(percent, means))
+    yield "parameters", f"{first.student.parameters:,}"
+    times = [r.student.milliseconds for r in results if r.student.milliseconds is not None]
+    if times:
+        yield "milliseconds", f"{sum(times) / len(times):.2f}"
+    yield "seconds", f"{sum(r.seconds for r in results) / len(results):,.0f}"
+    yield "warnings", str(len(warnings(setting)))
+
+
+def _smaller(setting: Setting, sizes: dict[str, int], mean: bool) -> Iterator[tuple[str, str]]:
+    student, given = setting.first.result.student, setting.first.result.times_smaller
+    if mean and sizes and setting.first.student not in sizes:
+        yield "times smaller", f"{sum(sizes.values()) / len(sizes) / student.parameters:.1f}"
+    elif given and not mean:
+        yield "times smaller", f"{given:.1f}"

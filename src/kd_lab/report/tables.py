@@ -1,0 +1,151 @@
+"""The report's tables: which figures stand in which column, and how they are joined to a cell."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kd_lab.report import figures
+from kd_lab.report.figures import Figures
+from kd_lab.report.gathering import Gathered, Group
+from kd_lab.report.published import Published
+
+Columns = dict[str, tuple[str, ...]]
+"""Heading: parts of a cell; a part whose figures are not all known is left out."""
+
+RESULTS: Columns = {
+    "#": ("{number}",),
+    "setting": ("{setting}",),
+    "seeds": ("{seeds}",),
+    "test %": ("{test}", " ± {test deviation}"),
+    "95% interval": ("[{test low}, {test high}]",),
+    "validation %": ("{validation}", " ± {validation deviation}"),
+    "difference": ("{difference}", " [{low}, {high}]"),
+    "p (Holm)": ("{p holm}",),
+    "published %": ("{published}",),
+}
+REST: Columns = {
+    "#": ("{number}",),
+    "setting": ("{setting}",),
+    "seeds": ("{rest seeds}",),
+    "rest %": ("{rest}", " ± {rest deviation}"),
+    "95% interval": ("[{rest low}, {rest high}]",),
+}
+TESTS: Columns = {
+    "#": ("{number}",),
+    "setting": ("{setting}",),
+    "less": ("# {against number}",),
+    "n": ("{seeds in common}",),
+    "difference": ("{difference}",),
+    "95% t interval": ("[{low}, {high}]",),
+    "p": ("{p}",),
+    "p (Holm)": ("{p holm}",),
+    "95% bootstrap": ("[{bootstrap low}, {bootstrap high}]",),
+    "McNemar p by seed": ("{mcnemar}",),
+    "only baseline : only setting right": ("{only baseline, only setting}",),
+}
+COSTS: Columns = {
+    "#": ("{number}",),
+    "setting": ("{setting}",),
+    "teachers %": ("{teachers before}", " → {teachers after}"),
+    "parameters": ("{parameters}",),
+    "times smaller": ("{times smaller}",),
+    "ms a sentence": ("{milliseconds}",),
+    "seconds": ("{seconds}",),
+    "warnings": ("{warnings}",),
+}
+PUBLISHED: Columns = {
+    "system": ("{setting}",),
+    "published %": ("{published}",),
+    "rows": ("{published split}",),
+    "parameters": ("{published parameters}",),
+    "times smaller": ("{published times smaller}",),
+    "source": ("{published source}",),
+}
+WORDS = {"setting", "system", "source", "rows"}
+"""Headings of columns that hold words."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A heading, columns and cells, and lines below; nothing in it is escaped yet."""
+
+    title: str
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    below: Sequence[str] = ()
+
+
+def of(group: Group, found: Sequence[Figures], split: str, mean: bool) -> list[Table]:
+    """Results, tests and costs of a group; without the tests where nothing is compared."""
+    large, tested = [f for f in found if "rest" in f], [f for f in found if "against" in f]
+    tables = [_table(f"Results on {group.title}", RESULTS, found, _results_note(group, split))]
+    if large:
+        note = "Mean ± standard deviation over seeds on rest.csv, the rows that are in no other split; 95% t interval."
+        tables.append(_table(f"Large holdout of {group.title}", REST, large, note))
+    if tested:
+        tables.append(_table(f"Tests on {group.title}", TESTS, tested, _tests_note(tested, split)))
+    tables.append(_table(f"Teachers and costs on {group.title}", COSTS, found, _costs_note(group, mean)))
+    return tables
+
+
+def _results_note(group: Group, split: str) -> str:
+    rows = f"{group.sizes.get('test', 0):,} test rows, {group.sizes.get('validation', 0):,} validation rows"
+    means = "Mean ± standard deviation over seeds, 95% t interval of the mean"
+    return f"{rows}. {means}; the difference to the baseline in points, on the {split} split."
+
+
+def _tests_note(tested: Sequence[Figures], split: str) -> str:
+    on = {(f["rows"], f["clusters"]) for f in tested if "rows" in f}
+    counted = "; ".join(f"{rows} rows in {clusters} clusters" for rows, clusters in sorted(on)) or "no predictions"
+    return (
+        f"On the {split} split. The test of record is the paired t-test over the n seeds in common; Holm's correction "
+        f"is over the {sum('p holm' in f for f in tested)} p-values of this table. McNemar's exact test for each seed, "
+        f"and the bootstrap over seeds and clusters of rows: {counted}."
+    )
+
+
+def _costs_note(group: Group, mean: bool) -> str:
+    names = ", ".join(figures.teachers_sizes(group))
+    against = f"the mean of the table's teachers ({names})" if mean else "the largest teacher of its run"
+    return (
+        "Teachers' test accuracy before the distillation → at the student's best epoch. Times smaller: against "
+        f"{against}. Seconds of training and milliseconds a sentence are means over seeds."
+    )
+
+
+def of_published(known: Sequence[Published]) -> Table:
+    """Figures of others: other rows, other splits, mostly one run."""
+    found = [figures.of_published(entry) for entry in known]
+    note = "Published by others on SST-2, on other rows than the runs above, mostly one run each: for orientation only."
+    return _table("Published figures", PUBLISHED, found, note)
+
+
+def csv_rows(found: Sequence[Figures], known: Sequence[Published]) -> list[list[str]]:
+    """One row per setting and one per published figure, one column per figure, under a row of their names."""
+    every = [{"kind": "own", **f} for f in found]
+    every += [{"kind": "published", **figures.of_published(entry)} for entry in known]
+    names = list(dict.fromkeys(name for row in every for name in row))
+    return [names, *([row.get(name, "") for name in names] for row in every)]
+
+
+def warnings(gathered: Gathered) -> list[str]:
+    """One line per warning: in how many runs of which settings, by their number in the table."""
+    said: dict[str, list[str]] = {}
+    for group in gathered.groups:
+        of = f" of {group.title}" if len(gathered.groups) > 1 else ""
+        for number, setting in enumerate(group.settings, 1):
+            for warning, count in figures.warnings(setting).items():
+                said.setdefault(warning, []).append(f"# {number}{of} ({count} of {len(setting.runs)} runs)")
+    return [f"{warning}: {', '.join(places)}" for warning, places in said.items()]
+
+
+def _table(title: str, columns: Columns, found: Sequence[Figures], below: str) -> Table:
+    """Columns in which no row has anything are left out."""
+    cells = {heading: [_cell(parts, f) for f in found] for heading, parts in columns.items()}
+    kept = [heading for heading in cells if any(cells[heading])]
+    return Table(title, kept, list(zip(*(cells[heading] for heading in kept), strict=True)), (below,))
+
+
+def _cell(parts: Sequence[str], found: Figures) -> str:
+    known = [part for part in parts if all(name in found for name in re.findall(r"{([^}]*)}", part))]
+    return "".join(part.format_map(found) for part in known)

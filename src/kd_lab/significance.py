@@ -1,0 +1,128 @@
+"""How far a difference can be told from chance: t intervals and paired tests over seeds, tests over rows.
+
+Seeds and rows are two sources of chance. The t-test asks whether other seeds would have given the same on the same
+rows; McNemar's test whether two trained classifiers differ on rows like these; the bootstrap draws both anew.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+Array = NDArray[Any]
+
+LEVEL = 0.95
+RESAMPLES = 2000
+SAME = 1e-9
+"""Accuracies that are nearer to each other than this are the same: no test set has a billion rows."""
+AT_A_TIME = 50  # resamples in memory
+
+
+@dataclass(frozen=True)
+class Mean:
+    """What n values say of the mean they were drawn around; arrays of the shape that is left without the values' axis.
+
+    Attributes:
+        mean: of the values.
+        low, high: the t interval of confidence ``LEVEL``; NaN for a single value and where all values are the same.
+        p: of the two-sided t-test against 0; NaN in the same places.
+    """
+
+    mean: Array
+    low: Array
+    high: Array
+    p: Array
+
+
+def mean_of(values: Array) -> Mean:
+    """Student's t interval and test for ``values`` [..., n], each row by itself; n is at least 1."""
+    mean = np.asarray(values.mean(axis=-1))
+    low, high, p = (np.full(mean.shape, np.nan) for _ in range(3))
+    varies = np.asarray(np.ptp(values, axis=-1) > SAME)
+    if varies.any():
+        found = stats.ttest_1samp(values[varies], 0.0, axis=-1)
+        interval = found.confidence_interval(LEVEL)
+        low[varies], high[varies], p[varies] = interval.low, interval.high, found.pvalue
+    return Mean(mean, low, high, p)
+
+
+def paired(first: Array, second: Array) -> Mean:
+    """The test of record: the paired t-test of ``second`` − ``first``, both [..., n], the nth of each of one seed.
+
+    The same p as :func:`scipy.stats.ttest_rel`, but NaN instead of 0 or a warning where the differences do not vary.
+    """
+    return mean_of(np.asarray(second) - np.asarray(first))
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """``p`` of one family of tests, corrected so that the chance of any false positive stays below the level.
+
+    Holm, *A Simple Sequentially Rejective Multiple Test Procedure* (1979).
+    """
+    corrected, least = [0.0] * len(p), 0.0
+    for place, index in enumerate(np.argsort(p)):
+        least = max(least, min(1.0, (len(p) - place) * float(p[index])))
+        corrected[int(index)] = least
+    return corrected
+
+
+def mcnemar(first: Array, second: Array) -> tuple[int, int, float]:
+    """McNemar's exact test of two classifiers on the same rows.
+
+    Args:
+        first, second: [R], whether each row was answered rightly.
+
+    Returns:
+        The rows that only the first and that only the second answered rightly, and the two-sided p of such a split
+        under equal chances (McNemar, Psychometrika 12, 1947).
+    """
+    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
+    rows = only_first + only_second
+    return only_first, only_second, float(stats.binomtest(only_second, rows).pvalue) if rows else 1.0
+
+
+def bootstrap(
+    differences: Sequence[Array], clusters: Array, resamples: int = RESAMPLES, seed: int = 0
+) -> list[tuple[float, float]]:
+    """Percentile intervals of mean differences, seeds and clusters of rows drawn anew (Efron and Tibshirani, 1993).
+
+    Args:
+        differences: for each comparison [S, R]: what the second scored on a row under a seed, less what the first did.
+        clusters: [R], the cluster of each row; rows of one cluster are drawn together.
+        resamples: how many.
+        seed: of the draws, which are the same clusters for all comparisons.
+
+    Returns:
+        Low and high of confidence ``LEVEL`` for each comparison.
+    """
+    if not differences:
+        return []
+    _, cluster = np.unique(clusters, return_inverse=True)
+    sizes = np.bincount(cluster).astype(float)
+    sums = np.stack([np.bincount(cluster, weights=row) for each in differences for row in each], axis=1)
+    draws = np.random.default_rng(seed)
+    # [resamples, seeds of all comparisons]: the rows are the sum of a few, the seeds are drawn below
+    of_rows = np.concatenate(
+        [times @ sums / (times @ sizes)[:, None] for times in _times(len(sizes), resamples, draws)]
+    )
+    ends = np.cumsum([len(each) for each in differences])
+    return [_percentiles(part, draws) for part in np.split(of_rows, ends[:-1], axis=1)]
+
+
+def _times(count: int, resamples: int, draws: np.random.Generator) -> Iterator[Array]:
+    """How often each of ``count`` things is drawn in each resample, as [at most AT_A_TIME, count]."""
+    for start in range(0, resamples, AT_A_TIME):
+        size = min(AT_A_TIME, resamples - start)
+        drawn = draws.integers(count, size=(size, count)) + count * np.arange(size)[:, None]
+        yield np.bincount(drawn.ravel(), minlength=size * count).reshape(size, count).astype(float)
+
+
+def _percentiles(of_rows: Array, draws: np.random.Generator) -> tuple[float, float]:
+    """Of [resamples, S], with the seeds drawn anew in each resample."""
+    seeds = draws.integers(of_rows.shape[1], size=of_rows.shape)
+    means = np.take_along_axis(of_rows, seeds, axis=1).mean(axis=1)
+    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)

@@ -1,0 +1,124 @@
+"""The statistics: right against scipy and by simulation, and silent where there is nothing to say."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy import stats
+
+from kd_lab import significance
+
+ROWS = 2000
+SIMULATIONS = 10_000
+
+
+def accuracies(
+    draws: np.random.Generator, seeds: int, deviation: float, apart: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Accuracies of two settings on the same fixed rows, [SIMULATIONS, seeds] each.
+
+    Some rows every seed gets right, some are a toss for every seed: as many as give that standard deviation over seeds.
+    Half of the tosses are common to both settings, so that the pairs are correlated. The second setting always gets
+    ``apart`` rows more right.
+    """
+    tossed = round(4 * deviation**2 * ROWS**2)
+    shape = (SIMULATIONS, seeds)
+    common = draws.binomial(tossed // 2, 0.5, shape)
+    first, second = (200 + common + draws.binomial(tossed - tossed // 2, 0.5, shape) for _ in range(2))
+    return first / ROWS, (second + apart) / ROWS
+
+
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+@pytest.mark.parametrize("deviation", [0.002, 0.004, 0.01])
+def test_the_test_of_record_keeps_its_promises(seeds: int, deviation: float) -> None:
+    """The interval holds the true difference in 95% of 10,000 experiments, the test errs in 5% where there is none."""
+    draws = np.random.default_rng([seeds, int(1000 * deviation)])
+    for apart in (0, 10):
+        first, second = accuracies(draws, seeds, deviation, apart)
+        assert first.std(axis=1, ddof=1).mean() == pytest.approx(deviation, rel=0.15)
+        found = significance.paired(first, second)
+        known = ~np.isnan(found.p)
+        assert known.mean() > 0.99, "three differences on 2,000 rows are seldom the same"
+        truth, slack = apart / ROWS, 1e-12
+        covered = (found.low[known] <= truth + slack) & (truth - slack <= found.high[known])
+        assert 0.94 <= covered.mean() <= 0.96
+        if not apart:
+            assert 0.04 <= (found.p[known] < 0.05).mean() <= 0.06
+        else:
+            assert found.mean.mean() == pytest.approx(truth, abs=3e-4)
+        expected = stats.ttest_rel(second[known], first[known], axis=1)
+        assert found.p[known] == pytest.approx(expected.pvalue, rel=1e-9)
+
+
+def test_one_experiment_is_what_scipy_says() -> None:
+    first, second = np.array([0.912, 0.917, 0.909, 0.92]), np.array([0.915, 0.92, 0.917, 0.921])
+    found, expected = significance.paired(first, second), stats.ttest_rel(second, first)
+    interval = expected.confidence_interval(0.95)
+    assert found.p == pytest.approx(expected.pvalue)
+    assert [found.low, found.high] == pytest.approx([interval.low, interval.high])
+    assert found.mean == pytest.approx((second - first).mean())
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "difference"),
+    [
+        ([0.5, 0.5, 0.5], [0.5, 0.5, 0.5], 0.0),
+        ([0.8, 0.7, 0.6], [0.9, 0.8, 0.7], 0.1),  # in floating point these differences differ
+        ([0.8], [0.9], 0.1),
+    ],
+)
+def test_without_variance_there_is_a_difference_and_no_test(
+    first: list[float], second: list[float], difference: float
+) -> None:
+    found = significance.paired(np.array(first), np.array(second))
+    assert found.mean == pytest.approx(difference)
+    assert np.isnan([found.low, found.high, found.p]).all()
+
+
+def test_mcnemar_is_the_binomial_test_of_the_rows_that_differ() -> None:
+    first = np.array([True] * 50 + [True] * 9 + [False] * 2 + [False] * 30)
+    second = np.array([True] * 50 + [False] * 9 + [True] * 2 + [False] * 30)
+    assert significance.mcnemar(first, second) == pytest.approx((9, 2, stats.binomtest(2, 11).pvalue))
+    assert significance.mcnemar(second, first)[2] == pytest.approx(significance.mcnemar(first, second)[2])
+    assert significance.mcnemar(first, first) == (0, 0, 1.0)
+
+
+def test_mcnemar_errs_no_oftener_than_it_says() -> None:
+    draws = np.random.default_rng(0)
+    p = [significance.mcnemar(*(draws.random((2, 300)) < 0.9))[2] for _ in range(1000)]
+    assert (np.array(p) < 0.05).mean() <= 0.06
+
+
+def test_holm_corrects_as_in_the_textbook() -> None:
+    assert significance.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert significance.holm([0.6, 0.7]) == [1.0, 1.0]
+    assert significance.holm([]) == []
+
+
+def test_the_bootstrap_is_the_slow_one_by_hand() -> None:
+    draws = np.random.default_rng(1)
+    differences = draws.choice([-1.0, 0.0, 1.0], size=(4, 60), p=[0.1, 0.6, 0.3])
+    clusters = np.repeat(np.arange(20), 3)
+    by_hand = []
+    for _ in range(4000):
+        rows = np.concatenate([np.flatnonzero(clusters == c) for c in draws.integers(20, size=20)])
+        by_hand.append(differences[draws.integers(4, size=4)][:, rows].mean())
+    ((low, high),) = significance.bootstrap([differences], clusters, resamples=4000)
+    assert [low, high] == pytest.approx(list(np.quantile(by_hand, [0.025, 0.975])), abs=0.02)
+
+
+def test_rows_of_one_cluster_count_once() -> None:
+    draws = np.random.default_rng(2)
+    few = draws.choice([-1.0, 0.0, 1.0], size=(3, 100))
+    once = significance.bootstrap([few], np.arange(100))
+    assert significance.bootstrap([np.repeat(few, 5, axis=1)], np.repeat(np.arange(100), 5)) == once
+    ((low, high),) = significance.bootstrap([np.repeat(few, 5, axis=1)], np.arange(500))
+    assert high - low < 0.8 * (once[0][1] - once[0][0]), "taken for independent they seem to say more"
+
+
+def test_comparisons_are_drawn_together() -> None:
+    draws = np.random.default_rng(3)
+    one, other = draws.choice([-1.0, 0.0, 1.0], size=(2, 5, 200))
+    together = significance.bootstrap([one, other, one[:1]], np.arange(200).astype(str))
+    assert together[0] == significance.bootstrap([one], np.arange(200).astype(str))[0]
+    assert len(together) == 3
+    assert significance.bootstrap([], np.arange(200)) == []
