@@ -371,6 +371,13 @@ def test_published_figures_have_sources_and_stay_apart(sweep: Path) -> None:
     assert not any(row["test"] or row["p"] for row in printed)
 
 
+def test_a_report_on_other_data_has_no_published_figures(tmp_path: Path) -> None:
+    simulated.run(tmp_path, "kd", 0, data="files")
+    door.report(door.read([str(tmp_path)]))
+    for kind in ("html", "md", "csv", "tex"):
+        assert "published" not in (tmp_path / "report" / f"report.{kind}").read_text(encoding="utf-8").lower()
+
+
 def test_noise_and_warm_up_have_published_figures_of_their_own(tmp_path: Path) -> None:
     simulated.run(tmp_path, "metadistil", 0, warmup=1)
     simulated.run(tmp_path, "metadistil", 0, noise="word 0.2", teachers=("bert", "bert"))

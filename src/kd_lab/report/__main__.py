@@ -98,17 +98,17 @@ def report(order: Order) -> Path:
     from kd_lab.report import gallery, page, published, rendering, tables
 
     own = [tables.of(g, f, order.split, order.mean) for g, f in zip(gathered.groups, found, strict=True)]
-    known = published.load()
-    printed = tables.of_published(known)
+    known = published.load() if any(group.name == published.DATA for group in gathered.groups) else []
+    printed = [tables.of_published(known)] if known else []
     lists = [("note", gathered.notes), ("warning", tables.warnings(gathered))]
     title = f"Report on {gathered.count} runs in {order.folder.resolve().name}"
     folder = order.folder / FOLDER
     folder.mkdir(exist_ok=True)
     every = [table for group in own for table in group]
-    results.write_whole(folder / "report.md", rendering.markdown(title, [*every, printed], lists))
+    results.write_whole(folder / "report.md", rendering.markdown(title, [*every, *printed], lists))
     rows = tables.csv_rows([f for group in found for f in group], known)
     results.write_whole(folder / "report.csv", rendering.comma_separated(rows))
-    results.write_whole(folder / "report.tex", rendering.latex([*every, printed]))
+    results.write_whole(folder / "report.tex", rendering.latex([*every, *printed]))
     rendering.show(every, lists)
     drawn = [gallery.draw(g, order.split) for g in gathered.groups]
     results.write_whole(folder / "report.html", page.write(title, own, drawn, printed, lists))

@@ -13,7 +13,7 @@ def write(
     title: str,
     tables: Sequence[Sequence[Table]],
     pictures: Sequence[Sequence[Picture]],
-    published: Table,
+    published: Sequence[Table],
     lists: Sequence[tuple[str, Sequence[str]]],
 ) -> str:
     """The page; everything but the pictures' own SVG is escaped.
@@ -21,7 +21,7 @@ def write(
     Args:
         title: of the report.
         tables, pictures: of each group of settings.
-        published: figures of others.
+        published: figures of others, where there are any.
         lists: lines under their headings.
     """
     loader = FileSystemLoader(Path(__file__).parent)

@@ -96,10 +96,12 @@ def _results_note(group: Group, split: str) -> str:
 
 def _tests_note(tested: Sequence[Figures], split: str) -> str:
     on = {(f["rows"], f["clusters"]) for f in tested if "rows" in f}
+    count = sum("p holm" in f for f in tested)
+    values = "p-value" if count == 1 else "p-values"
     counted = "; ".join(f"{rows} rows in {clusters} clusters" for rows, clusters in sorted(on)) or "no predictions"
     return (
         f"On the {split} split. The test of record is the paired t-test over the n seeds in common; Holm's correction "
-        f"is over the {sum('p holm' in f for f in tested)} p-values of this table. McNemar's exact test for each seed, "
+        f"is over the {count} {values} of this table. McNemar's exact test for each seed, "
         f"and the bootstrap over seeds and clusters of rows: {counted}."
     )
 
