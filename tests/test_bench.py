@@ -25,7 +25,7 @@ TINY += ["data.quiz=16", "data.validation=16", "data.test=16", "batch_size=8"]
 def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A short bench of tiny models, and what it said."""
     folder = tmp_path_factory.mktemp("bench")
-    words = ["bench.rows=finetune,kd-cached,metadistil,published", "teacher=tiny-bert,tiny-bert+tiny-roberta"]
+    words = ["bench.rows=finetune,metadistil,published", "teacher=tiny-bert,tiny-bert+tiny-roberta"]
     done = kd_lab("bench.repeats=1", "bench.steps=1", *TINY[:1], *TINY[2:], *words, folder=folder, door="bench")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -39,7 +39,7 @@ def test_it_leaves_a_table_a_file_and_a_picture(measured: tuple[Path, str]) -> N
     names = [line.name for line in book.lines]
     assert names[0] == "finetune"
     assert names.count("finetune") == 1, "teachers mean nothing to fine-tuning"
-    assert len(names) == 1 + 3 * 2
+    assert len(names) == 1 + 2 * 2
     for line in book.lines:
         assert line.milliseconds > 0
         assert line.floor is not None

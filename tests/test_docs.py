@@ -106,7 +106,14 @@ def type_(door: str, words: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
     return 0
 
 
-@pytest.mark.parametrize(("page", "door", "words"), list(commands()))
+def quick(page: str, door: str, words: str) -> object:
+    """An example as a case of the test: sweeps and benches but the first are slow, and have tests of their own."""
+    long = words.startswith("-m ") or " -m " in words or "micro_batch_size" in words
+    first = door != "bench" or "--quick" in words
+    return pytest.param(page, door, words, marks=() if first and not long else pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("page", "door", "words"), [quick(*command) for command in commands()])
 def test_an_example_runs(
     page: str, door: str, words: str, desk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import wandb
 from omegaconf import OmegaConf
 from transformers import pipeline
 
@@ -258,6 +259,7 @@ def test_a_wandb_key_without_a_network_ends_in_offline(compose: Compose, monkeyp
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     monkeypatch.setattr("kd_lab.tracking.SECONDS_TO_CONNECT", 2)
+    wandb.teardown()  # a session of an earlier test would go by the variables as they were
     said: list[str] = []
     monkeypatch.setattr(terminal, "say", said.append)
     long = "student-" * 12

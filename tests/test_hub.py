@@ -107,6 +107,7 @@ def shorter(content: bytes) -> bytes:
     return content[:-10]
 
 
+@pytest.mark.slow
 def test_a_run_on_the_hubs_files_writes_no_secret_and_is_found_when_the_hub_is_gone(hub: Hub, tmp_path: Path) -> None:
     door = ("-m", "kd_lab.run", *TINY, *SST2, "student=lab/private", "max_epochs=1")
     done = child(hub, tmp_path, SECONDS_OF_TRAINING, *door, HF_TOKEN=TOKEN, WANDB_API_KEY=WANDB_KEY)

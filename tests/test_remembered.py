@@ -53,6 +53,7 @@ def test_a_second_run_does_not_ask_the_teacher(compose: Compose, asked: list[str
     assert other.student != first.student
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "knows"),
     [
@@ -69,6 +70,7 @@ def test_it_is_asked_where_it_sees_other_sentences(
     assert (times == 0) == knows
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("word", "splits"),
     [("data.max_length=12", 3), ("precision=bf16-mixed", 3), ("data.seed=1", 3), ("seed=1", 0)],

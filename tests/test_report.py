@@ -440,6 +440,7 @@ def test_ctrl_c_is_one_line(tmp_path: Path, typed: Typed, monkeypatch: pytest.Mo
     assert typed() == (130, "", "kd_lab: interrupted\n")
 
 
+@pytest.mark.slow
 def test_a_sweep_of_twelve_runs_takes_at_most_ten_seconds(tmp_path: Path) -> None:
     """Of the processor: others may be using it."""
     simulated.table1(tmp_path / "outputs", seeds=1, rows=10_000)

@@ -98,6 +98,7 @@ def test_the_same_command_twice_and_two_workers_give_the_same_bits(compose: Comp
     assert content(experiment.train(compose(*words, "force=true", "trainer.workers=2"))) == kept
 
 
+@pytest.mark.slow
 def test_checkpoints_hold_teachers_that_move_and_no_others(compose: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kd_lab.training.shutil.rmtree", lambda *args, **options: None)
     for words, moved in ((("method=kd", "warmup_epochs=0"), False), (("method=metadistil", "warmup_epochs=0"), True)):

@@ -194,6 +194,7 @@ def test_a_cache_folder_that_is_not_absolute_is_ignored_and_no_home_is_named(
         downloads.cache_folder()
 
 
+@pytest.mark.slow
 def test_threads_that_are_no_number_stop_nothing(finished: Result, tmp_path: Path) -> None:
     """OpenMP says one line of its own, and takes its own default."""
     command = [sys.executable, "-m", "kd_lab.evaluate", str(finished.folder), "split=validation"]

@@ -101,6 +101,7 @@ def test_the_same_sweep_finds_what_is_finished_and_a_file_that_is_no_yaml_fails_
     assert again.returncode == 1
 
 
+@pytest.mark.slow
 def test_a_search_draws_by_seed_and_prints_its_best_on_validation(tmp_path: Path) -> None:
     words = (
         "sweep=search",
