@@ -3,8 +3,9 @@
 import errno
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from hydra.errors import HydraException
@@ -29,6 +30,28 @@ ADVICE = {
 def wants_traceback(words: Sequence[str]) -> bool:
     """Whether ``debug=true`` is among the words of a command line."""
     return any(word.lower() == "debug=true" for word in words)
+
+
+def opened(usage: str, carry_out: Callable[[list[str]], object], *, empty: bool = True) -> None:
+    """Answer the words of the command line: with ``usage`` where that is asked for, else by carrying them out.
+
+    Args:
+        usage: of the door.
+        carry_out: what it does with its words.
+        empty: whether it has something to do without any.
+    """
+    words = sys.argv[1:]
+    asks = bool({"-h", "--help"} & set(words)) or not (words or empty)
+    with one_line_errors(debug=not asks and wants_traceback(words)):
+        if asks:
+            print(usage)
+        else:
+            carry_out(words)
+
+
+def names_among(words: Sequence[str]) -> list[str]:
+    """The words that name something and set nothing; a folder's name may hold a =."""
+    return [word for word in words if "=" not in word or Path(word).is_dir()]
 
 
 @contextmanager

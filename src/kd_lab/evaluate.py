@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -60,13 +59,7 @@ class Question:
 
 def main() -> None:
     """Read the command line, evaluate, print the tables and keep the figures."""
-    words = sys.argv[1:]
-    if not words or {"-h", "--help"} & set(words):
-        with doors.one_line_errors():
-            print(USAGE)
-        return
-    with doors.one_line_errors(debug=doors.wants_traceback(words)):
-        answer(ask(words))
+    doors.opened(USAGE, lambda words: answer(ask(words)), empty=False)
 
 
 def ask(words: Sequence[str]) -> Question:
@@ -75,8 +68,7 @@ def ask(words: Sequence[str]) -> Question:
     Raises:
         UserError: for a bad word, a folder without a classifier, or labels that it does not know.
     """
-    # A folder's name may hold a =.
-    names = [word for word in words if "=" not in word or Path(word).is_dir()]
+    names = doors.names_among(words)
     if len(names) != 1:
         raise UserError(f"name one run, and settings as name=value; got {' '.join(names) or 'no run'}")
     split = next((word.partition("=")[2] for word in words if word.startswith("split=")), "test")

@@ -1,6 +1,5 @@
 """The door: python -m kd_lab.bench [name=value ...]: how long a training step takes, and what it is made of."""
 
-import sys
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -25,13 +24,12 @@ The floor of a step is the sum of its passes, each timed by itself in the same p
 
 def main() -> None:
     """Read the command line, measure, print the table, keep the figures and draw them."""
-    words = ["bench.quick=true" if word == "--quick" else word for word in sys.argv[1:]]
-    if {"-h", "--help"} & set(words):
-        with doors.one_line_errors():
-            print(USAGE)
-        return
-    with doors.one_line_errors(debug=doors.wants_traceback(words)):
-        run([word for word in words if not word.lower().startswith("debug=")])
+    doors.opened(USAGE, lambda words: run([spelled(word) for word in words if not word.lower().startswith("debug=")]))
+
+
+def spelled(word: str) -> str:
+    """The setting that an option is short for."""
+    return "bench.quick=true" if word == "--quick" else word
 
 
 def run(words: Sequence[str]) -> Path:

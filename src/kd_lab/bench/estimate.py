@@ -5,7 +5,6 @@ Nothing is measured: tokens are counted on the data, parameters and kept tensors
 machine is its published peak.
 """
 
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -77,14 +76,13 @@ class Cost:
 
 def main() -> None:
     """Read the command line, count, print a table per table."""
-    words = sys.argv[1:]
-    if {"-h", "--help"} & set(words):
-        with doors.one_line_errors():
-            print(USAGE)
-        return
-    with doors.one_line_errors(debug=doors.wants_traceback(words)):
-        for name in TABLES:
-            show(name, list(runs(name, words)))
+    doors.opened(USAGE, estimate)
+
+
+def estimate(words: Sequence[str]) -> None:
+    """Print a table per table, with every run under the settings ``words``."""
+    for name in TABLES:
+        show(name, list(runs(name, words)))
 
 
 def runs(table: str, words: Sequence[str]) -> Iterator[tuple[str, Settings]]:

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -49,13 +48,7 @@ class Wish:
 
 def main() -> None:
     """Read the command line, make workspace and report, and say where they are."""
-    words = sys.argv[1:]
-    if {"-h", "--help"} & set(words):
-        with doors.one_line_errors():
-            print(USAGE)
-        return
-    with doors.one_line_errors(debug=doors.wants_traceback(words)):
-        make(read(words))
+    doors.opened(USAGE, lambda words: make(read(words)))
 
 
 def read(words: Sequence[str]) -> Wish:
@@ -64,8 +57,7 @@ def read(words: Sequence[str]) -> Wish:
     Raises:
         UserError: for a bad word, or a folder that is not there.
     """
-    # A folder's name may hold a =.
-    names = [word for word in words if "=" not in word or Path(word).is_dir()]
+    names = doors.names_among(words)
     if len(names) > 1:
         raise UserError(f"name one folder of runs, and settings as name=value; got {' '.join(names)}")
     named = {name: value for name in ("entity", "project") if (value := _typed(name, words))}

@@ -1,6 +1,5 @@
 """The door: python -m kd_lab.report [FOLDER] [name=value ...]: tables, tests and pictures of all runs in a folder."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,13 +39,7 @@ class Order:
 
 def main() -> None:
     """Read the command line, gather, compare, print the tables and write the files."""
-    words = sys.argv[1:]
-    if {"-h", "--help"} & set(words):
-        with doors.one_line_errors():
-            print(USAGE)
-        return
-    with doors.one_line_errors(debug=doors.wants_traceback(words)):
-        report(read(words))
+    doors.opened(USAGE, lambda words: report(read(words)))
 
 
 def read(words: Sequence[str]) -> Order:
@@ -55,8 +48,7 @@ def read(words: Sequence[str]) -> Order:
     Raises:
         UserError: for a word that is none.
     """
-    # A folder's name may hold a =.
-    folders = [word for word in words if "=" not in word or Path(word).is_dir()]
+    folders = doors.names_among(words)
     if len(folders) > 1:
         raise UserError(f"name one folder, and settings as name=value; got {' '.join(folders)}")
     given: dict[str, str] = {}
