@@ -17,12 +17,16 @@ from kd_lab.optimization import Optimization
 from kd_lab.settings import Method, method_named
 
 BATCH, BATCHES = 53, 4  # of 160 rows; the last batch has one row, and the second process none of it
+LEARNING = {"inner_lr": 0.1, "teacher_lr": 1e-3}
+KNOBS = {"teacher_weights": "confidence", "preconditioned": True, "label_loss": 0.5, "frozen": 0.3, "quiz_batches": 2}
 CASES: dict[str, tuple[str, int, dict[str, Any], int | None]] = {
     "finetune": ("finetune", 0, {}, None),
     "kd": ("kd", 1, {}, 7),
-    "metadistil": ("metadistil", 1, {"inner_lr": 0.1, "teacher_lr": 1e-3, "quiz_batch_size": 3}, None),
-    "metadistil, two teachers": ("metadistil", 2, {"inner_lr": 0.1, "teacher_lr": 1e-3, "teacher_every": 2}, 20),
-    "metadistil, unrolled": ("metadistil", 1, {"inner_lr": 0.1, "teacher_lr": 1e-3, "hypergradient": "unrolled"}, None),
+    "metadistil": ("metadistil", 1, {**LEARNING, "quiz_batch_size": 3}, None),
+    "metadistil, two teachers": ("metadistil", 2, {**LEARNING, "teacher_every": 2}, 20),
+    "metadistil, unrolled": ("metadistil", 1, {**LEARNING, "hypergradient": "unrolled"}, None),
+    "metadistil, every knob": ("metadistil", 2, {**LEARNING, **KNOBS}, 20),
+    "metadistil, the control": ("metadistil", 1, {**LEARNING, "hypergradient": "labels"}, None),
 }
 """Method, teachers, settings of the method, rows per micro-batch."""
 
