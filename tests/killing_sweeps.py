@@ -18,8 +18,8 @@ from pathlib import Path
 from killing import content
 
 JOBS = 24
-SMALL = ("experiment=smoke", "teacher_epochs=6", "logger=csv", "trainer.enable_progress_bar=false")
-GRID = ("method=finetune,kd,metadistil", "seed=range(8)", "teacher=tiny-bert", "noise=word", "max_epochs=8")
+SMALL = ("experiment=smoke", "teacher_epochs=6", "data.rows=600", "logger=csv", "trainer.enable_progress_bar=false")
+GRID = ("method=finetune,kd,metadistil", "seed=range(8)", "teacher=tiny-bert", "noise=word", "max_epochs=3")
 SWEEP = (*SMALL, *GRID, "hydra/launcher=processes", "hydra.launcher.n_jobs=2", "trainer.checkpoint_minutes=0.02")
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 
