@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import kd_lab
-from kd_lab import evaluate, run, toy
+from kd_lab import evaluate, run, study, toy
 from kd_lab.bench import __main__ as bench
 from kd_lab.bench import estimate
 from kd_lab.dashboard import __main__ as dashboard
@@ -45,6 +45,7 @@ DOORS: dict[str, tuple[Callable[[], None], dict[str, str], str]] = {
     "bench.estimate": (estimate.main, ESTIMATE, "which nobody has run"),
     "dashboard": (dashboard.main, {}, "workspace.json and report.json are in"),
     "report": (report.main, {}, "the report is in"),
+    "study": (study.main, {"list": "true"}, "python -m kd_lab.run data=sst2"),
 }
 """Of each: what it does, the words that make it quick, and what it says at the end."""
 SIZES = {"models", "max_epochs", "teacher_epochs", "data.train", "lr"}

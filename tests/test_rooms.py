@@ -53,7 +53,7 @@ FLOORS = [
     {"dashboard.panels"},
     {"dashboard.definition"},
     {"dashboard.saving"},
-    {"run", "evaluate", "bench.__main__", "bench.estimate", "dashboard.__main__", "report.__main__"},
+    {"run", "evaluate", "study", "bench.__main__", "bench.estimate", "dashboard.__main__", "report.__main__"},
 ]
 """From the ground up: a room imports only from lower floors, and from its own below the methods."""
 MATHEMATICS = {"noise", "losses", "hypergradient", "lesson", "tangent", "excerpt", "batching", "splits", "significance"}
@@ -90,6 +90,7 @@ BEFORE_TORCH |= {
     "doors",
     "run",
     "evaluate",
+    "study",
     "bench.__main__",
     "bench.estimate",
     "dashboard.__main__",

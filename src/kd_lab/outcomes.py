@@ -37,9 +37,9 @@ class Outcome(BaseModel):
 
     def write(self, sweep: Path) -> None:
         """Into the folder of the sweep."""
-        folder = sweep / JOBS
-        folder.mkdir(parents=True, exist_ok=True)
-        results.write_whole(folder / f"{self.number:05}.json", self.model_dump_json(indent=2) + "\n")
+        path = _file(sweep, self.number)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        results.write_whole(path, self.model_dump_json(indent=2) + "\n")
 
 
 class Sweep(BaseModel):
@@ -51,13 +51,12 @@ class Sweep(BaseModel):
 
 def outcomes(folder: Path) -> list[Outcome]:
     """The outcomes that a sweep's folder holds so far, in the order of their jobs."""
-    found = []
-    for path in sorted((folder / JOBS).glob("*.json")):
-        try:
-            found.append(Outcome.model_validate_json(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError):
-            continue
-    return found
+    return [outcome for path in sorted((folder / JOBS).glob("*.json")) if (outcome := _read(path))]
+
+
+def outcome_of(folder: Path, number: int) -> Outcome | None:
+    """The outcome of a sweep's job, where it has one."""
+    return _read(_file(folder, number))
 
 
 def sweep_of(folder: Path) -> Sweep | None:
@@ -77,3 +76,14 @@ def own_folder(named: Path) -> Path:
             (folder / SWEEP).touch(exist_ok=False)
             return folder
     raise AssertionError
+
+
+def _file(sweep: Path, number: int) -> Path:
+    return sweep / JOBS / f"{number:05}.json"
+
+
+def _read(path: Path) -> Outcome | None:
+    try:
+        return Outcome.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None

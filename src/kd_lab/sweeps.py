@@ -79,33 +79,50 @@ def job(config: DictConfig, train: Callable[[], Result]) -> float | None:
     Returns:
         Its validation accuracy; None where it failed.
     """
-    hydra, started = HydraConfig.get(), time.monotonic()
-    folder, accuracy = Path(hydra.sweep.dir), None
-    ended: dict[str, Any] = {}
-    try:
+    hydra = HydraConfig.get()
+    folder = Path(hydra.sweep.dir)
+
+    def composed() -> Result:
         if BROKEN in config:
             raise UserError(config[BROKEN])
+        return train()
+
+    words = _words(config, hydra.overrides.task)
+    result = attempt(folder, hydra.job.num, words, composed, debug=config.get("debug") is True)
+    say_progress(folder)
+    return None if result is None else result.student.validation.accuracy
+
+
+def attempt(
+    folder: Path, number: int, words: Sequence[str], train: Callable[[], Result], *, debug: bool
+) -> Result | None:
+    """Carry out job ``number`` of the sweep in ``folder`` and keep its outcome, whatever it is.
+
+    Returns:
+        Its result; None where it failed.
+    """
+    started, result = time.monotonic(), None
+    ended: dict[str, Any] = {}
+    try:
         result = train()
-        ended, accuracy = {"folder": result.folder.absolute()}, result.student.validation.accuracy
+        ended = {"folder": result.folder.absolute()}
     except KeyboardInterrupt:
         show(folder)
         raise
     except Exception as error:
         said = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         ended = {"error": " ".join(said.split())}
-        terminal.complain(f"job {hydra.job.num + 1} failed: {ended['error']}")
-        if config.get("debug") is True:
+        terminal.complain(f"job {number + 1} failed: {ended['error']}")
+        if debug:
             traceback.print_exc()
-    seconds = time.monotonic() - started
-    outcome = Outcome(number=hydra.job.num, words=_words(config, hydra.overrides.task), seconds=seconds, **ended)
+    outcome = Outcome(number=number, words=list(words), seconds=time.monotonic() - started, **ended)
     try:
         outcome.write(folder)
     except OSError as error:  # a full disk: the next job may find room again
-        terminal.complain(f"the outcome of job {hydra.job.num + 1} cannot be kept in {folder} ({error.strerror})")
-    say_progress(folder)
+        terminal.complain(f"the outcome of job {number + 1} cannot be kept in {folder} ({error.strerror})")
     # Trainer, models and optimizers refer to each other in circles.
     gc.collect()
-    return accuracy
+    return result
 
 
 def _words(config: DictConfig, given: Sequence[str]) -> list[str]:

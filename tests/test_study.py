@@ -1,0 +1,114 @@
+"""A plan of settings and seeds: carried out in order, gone on with, and said beforehand."""
+
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from shell import kd_lab
+
+from kd_lab import outcomes, study
+from kd_lab.errors import UserError
+
+PLAN = """
+words: experiment=smoke max_epochs=1 logger=csv
+stages:
+  first:
+    seeds: [3, 4]
+    rows:
+      - method=finetune
+      - method=finetune lr=1
+  second:
+    words: method=kd teacher_epochs=1
+    seeds: [3]
+    rows: [teacher_finetune_lr=1e-9]
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("study")
+    (place / "mine.yml").write_text(PLAN, encoding="utf-8")
+    return place
+
+
+def carry_out(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return kd_lab("mine.yml", "data.rows=200", *words, folder=folder, door="study")
+
+
+@pytest.fixture(scope="module")
+def first(folder: Path) -> subprocess.CompletedProcess[str]:
+    """The first stage, with a run that cannot succeed."""
+    return carry_out(folder, "stage=first")
+
+
+def test_runs_come_seed_by_seed_and_one_that_fails_stops_no_other(
+    first: subprocess.CompletedProcess[str], folder: Path
+) -> None:
+    assert first.returncode == 0, first.stderr
+    order = [line for line in first.stdout.splitlines() if " of 4: " in line]
+    rows = ["method=finetune seed=3", "method=finetune lr=1 seed=3", "method=finetune seed=4", "method=finetune lr=1"]
+    assert all(f"{i} of 4: {row}" in line for i, (row, line) in enumerate(zip(rows, order, strict=True), 1))
+    assert "left" not in order[0]
+    assert all("about" in line and line.endswith("left") for line in order[1:])
+    ended = outcomes.outcomes(folder / "outputs" / "sweeps" / "mine-first")
+    assert [outcome.error for outcome in ended] == [None] * 4
+    assert [outcome.result.seed for outcome in ended if outcome.result] == [3, 3, 4, 4]
+
+
+def test_the_same_command_goes_on_and_a_failure_is_named_with_an_exit_code(
+    first: subprocess.CompletedProcess[str], folder: Path
+) -> None:
+    done = carry_out(folder)
+    assert done.returncode == 1
+    assert done.stdout.count("found finished") == 4
+    assert "5 of 5: teacher_finetune_lr=1e-9 seed=3" in done.stdout
+    assert "mine-second" in done.stdout
+    assert "job 1 (experiment=smoke" in done.stderr
+
+
+def test_the_commands_are_said_and_nothing_is_run(tmp_path: Path, folder: Path) -> None:
+    done = kd_lab(str(folder / "mine.yml"), "list=true", "stage=second", folder=tmp_path, door="study")
+    words = "experiment=smoke max_epochs=1 logger=csv method=kd teacher_epochs=1 teacher_finetune_lr=1e-9 seed=3"
+    assert done.stdout.split() == f"python -m kd_lab.run {words}".split()
+    assert not (tmp_path / "outputs").exists()
+
+
+@pytest.mark.parametrize(
+    ("plan", "words", "said"),
+    [
+        (None, [], "there is no plan {path}; name a file or one of"),
+        (PLAN, ["stage=third"], "stage=third: the plan has first, second"),
+        (PLAN, ["method.alfa=1"], "method.alfa"),
+        (PLAN.replace("seeds: [3, 4]", "seeds: []"), [], "stages.first.seeds"),
+        (PLAN.replace("seeds: [3, 4]", "seed: 3"), [], "stages.first.seeds: Field required"),
+        (PLAN.replace("lr=1", "lr=-1"), [], "lr=-1"),
+        ("stages: [", [], "while parsing"),
+    ],
+)
+def test_a_plan_that_is_wrong_is_refused_before_anything_runs(
+    plan: str | None, words: list[str], said: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "plan.yml"
+    if plan is not None:
+        path.write_text(plan, encoding="utf-8")
+    done = kd_lab(str(path), *words, folder=tmp_path, door="study")
+    assert done.returncode == 2
+    assert said.format(path=path) in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_plan_of_the_protocol_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = study.read("sst2")
+    jobs = list(study.jobs("sst2", None, []))
+    assert len(jobs) == sum(len(stage.seeds) * len(stage.rows) for stage in plan.stages.values())
+    assert len({job.words for job in jobs}) == len(jobs)
+    with pytest.raises(UserError, match="there is no plan sst3"):
+        study.read("sst3")
+
+
+def test_what_is_left_is_told_by_what_it_took(folder: Path) -> None:
+    short, other, *_ = study.jobs(str(folder / "mine.yml"), "first", [])
+    long = replace(other, settings=other.settings.model_copy(update={"max_epochs": 3}))
+    assert study.time_left([short, long], []) == ""
+    assert study.time_left([short, long], [(short, 20.0)]) == "60 s"
