@@ -156,6 +156,8 @@ def test_every_axis_has_a_page_with_an_example() -> None:
         "dashboard",
         "reproduce",
         "report",
+        "study",
+        "protocol",
     }
     assert wanted | {"add-a-method"} == pages
 
