@@ -19,7 +19,7 @@ from kd_lab import results
 from kd_lab.errors import UserError
 from kd_lab.outcomes import Outcome
 from kd_lab.report import __main__ as door
-from kd_lab.report import baselines, comparing, drawing, figures, gathering, published, rendering, runs, tables
+from kd_lab.report import answers, baselines, comparing, drawing, figures, gathering, published, rendering, tables
 from kd_lab.report.figures import Figures
 
 Typed = Callable[..., tuple[int, str, str]]
@@ -198,7 +198,7 @@ def test_whatever_is_not_in_the_table_is_said(tmp_path: Path) -> None:
     found = gathering.gather(tmp_path)
     assert [len(group.settings) for group in found.groups] == [1, 1]
     assert [run.result.folder == again for run in found.groups[0].settings[0].runs] == [True, False]
-    assert found.count == 3
+    assert len(found.runs) == 3
     for said in (
         "unfinished: kd_x_seed9_12345678.unfinished",
         f"cannot be read: {broken.name}",
@@ -222,7 +222,7 @@ def test_a_sweeps_folder_stands_for_its_runs(tmp_path: Path) -> None:
         Outcome(number=seed, words=["seed=0"], folder=simulated.run(tmp_path, "kd", seed)).write(sweep)
     Outcome(number=2, words=["lr=1"], error="it diverged").write(sweep)
     found = gathering.gather(sweep)
-    assert found.count == 2
+    assert len(found.runs) == 2
     assert found.notes == ["failed: job 3 (lr=1): it diverged"]
 
 
@@ -321,10 +321,10 @@ def test_calibration_is_measured_as_evaluate_does(sweep: Path) -> None:
     logits = torch.tensor([[float(line["logit negative"]), float(line["logit positive"])] for line in lines])
     labels = torch.tensor([line["label"] == "positive" for line in lines]).long()
     expected = multiclass_calibration_error(logits.softmax(-1), labels, 2, n_bins=15)
-    answers = runs.answers_in(path)
-    assert answers is not None
-    assert answers.calibration_error == pytest.approx(expected.item(), abs=1e-5)
-    assert np.mean(answers.right) == pytest.approx((logits.argmax(-1) == labels).double().mean().item())
+    found = answers.of_csv(path)
+    assert found is not None
+    assert found.calibration_error == pytest.approx(expected.item(), abs=1e-5)
+    assert np.mean(found.right) == pytest.approx((logits.argmax(-1) == labels).double().mean().item())
 
 
 def test_no_two_settings_look_the_same() -> None:
@@ -399,7 +399,7 @@ def test_help_is_quick() -> None:
         ("", "outputs: there is no such folder"),
         ("empty", "empty holds no finished run"),
         ("empty full", "name one folder"),
-        ("full colour=red", "colour=red: there is no setting colour; choose one of baseline, split, smaller"),
+        ("full colour=red", "colour=red: there is no setting colour; choose one of baseline, split, keep, smaller"),
         ("full split=train", "split=train: should be test or rest"),
         ("full split=rest", "split=rest: no run has predictions/rest.csv"),
         ("full smaller=", "smaller=: should be largest or mean"),

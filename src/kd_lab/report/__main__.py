@@ -19,10 +19,17 @@ python -m kd_lab.report [FOLDER] [name=value ...]
 FOLDER      holds runs, or is a sweep's in outputs/sweeps; outputs, if none is named
 baseline=   what settings are compared with: a method (kd, if there is one), or words of one setting's label
 split=      test (default) or rest: the rows that the tests are made on
+keep=       a folder for what this report needs of the runs: small, without sentences, fit to be committed
 smaller=    largest (default): times smaller than the largest teacher of the run; mean: than the mean of all teachers
 
 The report is in FOLDER/report: report.html, report.md, report.csv and report.tex."""
-CHOICES = {"baseline": (), "split": ("test", "rest"), "smaller": ("largest", "mean"), "debug": ("true", "false")}
+CHOICES = {
+    "baseline": (),
+    "split": ("test", "rest"),
+    "keep": (),
+    "smaller": ("largest", "mean"),
+    "debug": ("true", "false"),
+}
 FOLDER = "report"
 PLACE = "outputs"
 
@@ -35,6 +42,7 @@ class Order:
     baseline: str | None
     split: str
     mean: bool
+    place: Path | None = None
 
 
 def main() -> None:
@@ -59,10 +67,12 @@ def read(words: Sequence[str]) -> Order:
         if name not in CHOICES:
             raise UserError(f"{word}: there is no setting {name}; choose one of {', '.join(CHOICES)}")
         if not value or (CHOICES[name] and value.lower() not in CHOICES[name]):
-            raise UserError(f"{word}: should be {' or '.join(CHOICES[name]) or 'a method or words of a label'}")
+            raise UserError(f"{word}: should be {' or '.join(CHOICES[name]) or 'a name'}")
         given[name] = value
     folder = Path(folders[0] if folders else PLACE)
-    return Order(folder, given.get("baseline"), given.get("split", "test").lower(), given.get("smaller") == "mean")
+    place = Path(given["keep"]) if "keep" in given else None
+    split, mean = given.get("split", "test").lower(), given.get("smaller") == "mean"
+    return Order(folder, given.get("baseline"), split, mean, place)
 
 
 def compare(order: Order) -> "tuple[Gathered, list[list[Figures]]]":
@@ -87,13 +97,15 @@ def compare(order: Order) -> "tuple[Gathered, list[list[Figures]]]":
 def report(order: Order) -> Path:
     """Make it; the folder it is in."""
     gathered, found = compare(order)
-    from kd_lab.report import gallery, page, published, rendering, tables
+    from kd_lab.report import gallery, keeping, page, published, rendering, tables
 
     own = [tables.of(g, f, order.split, order.mean) for g, f in zip(gathered.groups, found, strict=True)]
     known = published.load() if any(group.name == published.DATA for group in gathered.groups) else []
     printed = [tables.of_published(known)] if known else []
     lists = [("note", gathered.notes), ("warning", tables.warnings(gathered))]
-    title = f"Report on {gathered.count} runs in {order.folder.resolve().name}"
+    title = f"Report on {len(gathered.runs)} runs in {order.folder.resolve().name}"
+    if order.place:
+        keeping.keep(gathered.runs, order.place)
     folder = order.folder / FOLDER
     folder.mkdir(exist_ok=True)
     every = [table for group in own for table in group]
@@ -109,8 +121,7 @@ def report(order: Order) -> Path:
 
 
 def _refuse_unknown(split: str, gathered: "Gathered") -> None:
-    folders = [run.result.folder for group in gathered.groups for setting in group.settings for run in setting.runs]
-    if split != "test" and not any((folder / "predictions" / f"{split}.csv").is_file() for folder in folders):
+    if split != "test" and not any(split in run.answers for run in gathered.runs):
         raise UserError(f"split={split}: no run has predictions/{split}.csv; choose split=test")
 
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from kd_lab import significance
+from kd_lab.report.answers import Array
 from kd_lab.report.gathering import Group, Setting
-from kd_lab.report.runs import Array, Run
+from kd_lab.report.runs import Run
 
 SPLITS = ("test", "rest")
 

@@ -67,9 +67,9 @@ class Gathered:
     notes: list[str] = field(default_factory=list)
 
     @property
-    def count(self) -> int:
-        """Of runs."""
-        return sum(len(setting.runs) for group in self.groups for setting in group.settings)
+    def runs(self) -> list[Run]:
+        """All of them."""
+        return [run for group in self.groups for setting in group.settings for run in setting.runs]
 
 
 def gather(folder: Path) -> Gathered:

@@ -8,53 +8,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
-from numpy.typing import NDArray
 
 from kd_lab import fingerprint
+from kd_lab.report import answers
+from kd_lab.report.answers import Answers
 from kd_lab.results import Result
 
-Array = NDArray[Any]
-
 SEED_AND_HASH = re.compile(r"_seed\d+_[0-9a-f]{8}")
-BINS = 15
-
-
-@dataclass(frozen=True)
-class Answers:
-    """What a student answered on the R rows of a split.
-
-    Attributes:
-        rows: [R], their numbers in the source, as text.
-        right: [R], whether the student was.
-        confidence: [R], the probability of what it said.
-        clusters: [R], the sentence each row comes from; the row itself where that is not written.
-        teachers_right, agrees: [R], whether the teachers were right and whether the student said the same; or None.
-    """
-
-    rows: Array
-    right: Array
-    confidence: Array
-    clusters: Array
-    teachers_right: Array | None
-    agrees: Array | None
-
-    @property
-    def accuracy(self) -> float:
-        """In [0, 1]."""
-        return float(self.right.mean())
-
-    def reliability(self) -> list[tuple[int, float, float]]:
-        """Of each bin of confidence that holds any: rows, mean confidence, accuracy; 15 bins of equal width."""
-        place = np.minimum((self.confidence * BINS).astype(int), BINS - 1)
-        bins = [place == number for number in range(BINS)]
-        return [(int(b.sum()), float(self.confidence[b].mean()), float(self.right[b].mean())) for b in bins if b.any()]
-
-    @property
-    def calibration_error(self) -> float:
-        """Expected calibration error in [0, 1] (Guo et al., arXiv 1706.04599)."""
-        return sum(rows * abs(sure - right) for rows, sure, right in self.reliability()) / len(self.rows)
 
 
 @dataclass(frozen=True)
@@ -77,8 +38,8 @@ class Run:
     @cached_property
     def answers(self) -> dict[str, Answers]:
         """By split, as far as predictions can be read."""
-        found = {split: answers_in(self.result.folder / "predictions" / f"{split}.csv") for split in ("test", "rest")}
-        return {split: answers for split, answers in found.items() if answers}
+        found = {split: answers.read(self.result.folder, self.result.data.digest, split) for split in ("test", "rest")}
+        return {split: those for split, those in found.items() if those}
 
     def accuracy(self, split: str) -> float | None:
         """The student's, in [0, 1]."""
@@ -164,34 +125,3 @@ def _flat(nested: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield from _flat(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
-
-
-def answers_in(path: Path) -> Answers | None:
-    """The predictions in ``path``, or None where they cannot be read."""
-    from pyarrow import ArrowException, compute, csv, string
-
-    words = dict.fromkeys(("row", "label", "prediction", "teachers", "sentence"), string())
-    try:
-        table = csv.read_csv(path, convert_options=csv.ConvertOptions(column_types=words))
-        names = [name for name in table.column_names if name.startswith("logit ")]
-        logits = np.stack([table[name].to_numpy().astype(float) for name in names], axis=1)
-        rows, label, said = (table[name] for name in ("row", "label", "prediction"))
-    except (OSError, ValueError, KeyError, ArrowException):
-        return None
-    if not len(rows) or not np.isfinite(logits).all():
-        return None
-
-    def same(first: Any, second: Any) -> Array:
-        return np.array(compute.equal(first, second).to_numpy(), dtype=bool)
-
-    sure = 1 / np.exp(logits - logits.max(axis=1, keepdims=True)).sum(axis=1)
-    taught = table["teachers"] if "teachers" in table.column_names else None
-    numbers = np.array(rows.to_pylist())
-    return Answers(
-        rows=numbers,
-        right=same(label, said),
-        confidence=sure,
-        clusters=np.array(table["sentence"].to_pylist()) if "sentence" in table.column_names else numbers,
-        teachers_right=None if taught is None else same(taught, label),
-        agrees=None if taught is None else same(taught, said),
-    )

@@ -1,0 +1,38 @@
+"""What a report needs of runs, small enough to be committed: no models, no sentences, no folders of this machine."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from kd_lab import results, terminal
+from kd_lab.report import answers
+from kd_lab.report.runs import Run
+
+ELSEWHERE = {"path", "output_dir"}
+"""Settings that name places."""
+
+
+def keep(runs: Sequence[Run], place: Path) -> None:
+    """Write each run's result, settings, curves and answers below ``place``; reports are made of it as of the runs.
+
+    Raises:
+        UserError: if ``place`` holds other rows of the same data.
+    """
+    for run in runs:
+        result, folder = run.result, place / run.result.folder.name
+        folder.mkdir(parents=True, exist_ok=True)
+        config = yaml.safe_load((result.folder / "config.yaml").read_text(encoding="utf-8"))
+        results.write_whole(folder / "config.yaml", yaml.safe_dump(_without_places(config), sort_keys=False))
+        shutil.copyfile(result.folder / "metrics.csv", folder / "metrics.csv")
+        for split, those in run.answers.items():
+            answers.keep(those, folder, result.data.digest, split)
+        result.write(folder)
+    terminal.say(f"{len(runs)} runs are kept in {place}")
+
+
+def _without_places(config: object) -> object:
+    if not isinstance(config, dict):
+        return config
+    return {name: _without_places(value) for name, value in config.items() if name not in ELSEWHERE}
