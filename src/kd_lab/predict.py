@@ -64,7 +64,9 @@ def read(words: Sequence[str]) -> Order:
     ways, rest = doors.own(Ways, words)
     names = doors.names_among(rest)
     if len(names) not in (1, 2):
-        raise UserError(f"name one run, at most one file, and settings as name=value; got {' '.join(names) or 'no run'}")
+        raise UserError(
+            f"name one run, at most one file, and settings as name=value; got {' '.join(names) or 'no run'}"
+        )
     path = Path(names[1]) if names[1:] and names[1] != "-" else None
     source = Source(path, ways.text)
     if path and ways.output and ways.output.exists() and ways.output.samefile(path):

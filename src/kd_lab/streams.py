@@ -112,7 +112,7 @@ def bare() -> TextIO:
     while isinstance(stream, Careful):
         stream = stream.now()
     if stream is None:
-        return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
+        return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123
     if hasattr(stream, "reconfigure"):
         stream.reconfigure(encoding="utf-8", newline="\n")
     plain: TextIO = stream

@@ -104,7 +104,9 @@ class Source:
                 raise UserError(f"{self.name}, line {number} is not JSON: {error}") from error
             if not isinstance(found, dict) or self.column not in found:
                 has = f"; it has {', '.join(found)}" if isinstance(found, dict) else ""
-                raise UserError(f"{self.name}, line {number} is no object with {self.column!r}{has}: name it with text=")
+                raise UserError(
+                    f"{self.name}, line {number} is no object with {self.column!r}{has}: name it with text="
+                )
             value = found[self.column]
             yield Line(number, value if isinstance(value, str) else "" if value is None else str(value))
 
@@ -130,7 +132,7 @@ def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
                 put(item)
                 if done.is_set():
                     return
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:
             put(error)
         else:
             put(None)

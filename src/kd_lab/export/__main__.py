@@ -27,17 +27,18 @@ rows=        compared with the original: 2000, test rows first, then validation 
 difference=  1e-4: the largest that a logit may differ by in a folder or in ONNX, else it is refused
 points=      0.5: the percentage points of accuracy that int8 may lose, else it is refused
 upload=      ORGANISATION/NAME on the model hub; shows what it would send, and asks
-yes=true     sends without asking
+yes=true     sends without asking; private=false makes a new repository there public
 
 Every other word of kd_lab.run is understood as well, such as data=, output_dir= and force=true.
 Size and speed in a table: python -m kd_lab.export.speed"""
 
 
 class Sending(Section):
-    """Where to, and whether that was settled before."""
+    """Where to, whether that was settled before, and whether a repository that is made there is private."""
 
     upload: Annotated[str, Field(pattern=r"^[\w.-]{1,96}/[\w.-]{1,96}$")] | None = None
     yes: bool = False
+    private: bool = True
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,9 @@ def read(words: Sequence[str]) -> Wish:
     found = finished.find(names[0], [*(word for word in rest if word not in names), "precision=float32"])
     making.refuse_missing(order.format)
     results.refuse_unwritable(found.settings.output_dir)
-    return Wish(found, order, sending, tuple(word for word in words if not word.startswith(("upload=", "yes="))))
+    return Wish(
+        found, order, sending, tuple(word for word in words if word.partition("=")[0] not in Sending.model_fields)
+    )
 
 
 def carry_out(wish: Wish) -> None:
@@ -85,7 +88,7 @@ def carry_out(wish: Wish) -> None:
     if wish.sending.upload:
         from kd_lab.export import sending
 
-        sending.send(folder, wish.sending.upload, settled=wish.sending.yes)
+        sending.send(folder, wish.sending.upload, settled=wish.sending.yes, private=wish.sending.private)
     if refused := [f"{w.format} {w.refused}: removed" for w in export.weights if w.refused]:
         terminal.complain("; ".join(refused))
         sys.exit(1)

@@ -17,9 +17,9 @@ from kd_lab.results import Result, Scores
 
 CONFIDENCE = 0.95
 UNKNOWN = "unknown: ask the base model's"
-HUB_DATA = {"sst2": "nyu-mll/glue"}
-"""Data sets that have a name on the model hub."""
-SCRIPT = '''import numpy
+HUB_DATA = {"sst2": ("nyu-mll/glue", "sst2", "train, rows held out")}
+"""Data sets that have a name on the model hub: its configuration there, and which of its rows are tested on."""
+SCRIPT = """import numpy
 import onnxruntime
 from tokenizers import Tokenizer
 
@@ -30,7 +30,7 @@ session = onnxruntime.InferenceSession("PATH")
 inputs = {i.name: numpy.array([getattr(row, columns[i.name]) for row in rows]) for i in session.get_inputs()}
 odds = numpy.exp(session.run(["logits"], inputs)[0])
 for text, odd in zip(texts, odds):
-    print(LABELS[odd.argmax()], odd.max() / odd.sum(), text)'''
+    print(LABELS[odd.argmax()], odd.max() / odd.sum(), text)"""
 """For the card; onnxruntime, numpy and the tokenizers library alone."""
 
 
@@ -41,6 +41,7 @@ def text(found: Finished, export: Export, run: Result | None) -> str:
         loader=FileSystemLoader(Path(__file__).parent),
         undefined=StrictUndefined,
         autoescape=False,  # noqa: S701: Markdown, by the filter below
+        keep_trailing_newline=True,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -107,7 +108,8 @@ def _facts(found: Finished, export: Export, run: Result | None) -> Iterator[tupl
 
 def _metadata(export: Export, run: Result | None, base: Base, tested: Scores) -> ModelCardData:
     method = [run.method] if run else []
-    known = HUB_DATA.get(str(export.data["name"]))
+    name = str(export.data["name"])
+    known, part, split = HUB_DATA.get(name, (None, None, None))
     options: dict[str, Any] = {"base_model": base.hub, "datasets": [known] if known else None}
     return ModelCardData(
         license=base.licence or "unknown",
@@ -119,8 +121,10 @@ def _metadata(export: Export, run: Result | None, base: Base, tested: Scores) ->
         eval_results=[
             EvalResult(
                 task_type="text-classification",
-                dataset_type=known or str(export.data["name"]),
-                dataset_name=str(export.data["name"]),
+                dataset_type=known or name,
+                dataset_name=name,
+                dataset_config=part,
+                dataset_split=split,
                 metric_type="accuracy",
                 metric_value=round(tested.accuracy, 4),
             )

@@ -55,7 +55,6 @@ def make(found: Finished, order: Order, words: Sequence[str]) -> tuple[Path, Exp
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".unfinished-") as scratch:
         work = Path(scratch) / "export"
         export = _write(found, identity, order, words, work)
-        # Weights are links' and other users' to read, as files of a folder of one's own are.
         shutil.rmtree(folder, ignore_errors=True)
         work.rename(folder)
     return folder, export
@@ -93,7 +92,7 @@ def _write(found: Finished, identity: str, order: Order, words: Sequence[str], f
         order=order,
         weights=weights,
         command=shlex.join(["python", "-m", "kd_lab.export", *words]),
-        versions=results.versions() | _versions(order.format),
+        versions=results.versions() | versions(order.format),
     )
     export.write(folder)
     results.write_whole(folder / record.CARD, card.text(found, export, run))
@@ -107,10 +106,13 @@ def _role(found: Finished) -> Literal["student", "teacher", "model"]:
 
 
 def _data(found: Finished) -> dict[str, object]:
-    return found.settings.data.model_dump(mode="json", exclude_unset=True)
+    """Without the folders of this machine, which are nobody else's business."""
+    data = found.settings.data
+    return data.model_dump(mode="json", exclude_unset=True) | ({"path": data.path.name} if data.path else {})
 
 
-def _versions(formats: Sequence[Format]) -> dict[str, str]:
+def versions(formats: Sequence[Format]) -> dict[str, str]:
+    """Of the packages that ONNX needs, where it is asked for."""
     from importlib.metadata import version
 
     return {name: version(name) for name in NEEDED} if set(formats) != {"folder"} else {}
