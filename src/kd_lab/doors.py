@@ -69,7 +69,7 @@ def own(kind: type[S], words: Sequence[str]) -> tuple[S, list[str]]:
         read = kind.model_validate({name: word.partition("=")[2] for name, word in mine.items()})
     except ValidationError as error:
         raise UserError(settings.first_of(error)) from error
-    return read, [word for word in words if word not in mine.values()]
+    return read, [word for word in words if word.partition("=")[0] not in mine]
 
 
 @contextmanager

@@ -34,7 +34,7 @@ class Predictor:
         order = encoded.lengths.argsort(stable=True)
         answers = torch.empty(len(texts), len(self.label_names))
         with precision.of(self.settings.precision), torch.inference_mode():
-            for some in order.split(size):
+            for some in torch.split(order, size):
                 inputs = {name: t.to(self.device) for name, t in encoder.pad(encoded, some.tolist()).items()}
                 with self.trainer.precision_plugin.forward_context():
                     said = self.model(Batch(some, torch.zeros_like(some), {encoder.key: inputs}))

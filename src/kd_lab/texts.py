@@ -4,6 +4,7 @@ import csv
 import json
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, Full, Queue
@@ -121,10 +122,9 @@ def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
 
     def put(item: T | BaseException | None) -> None:
         while not done.is_set():
-            try:
-                return queue.put(item, timeout=SECONDS_OF_SILENCE)
-            except Full:
-                continue
+            with suppress(Full):
+                queue.put(item, timeout=SECONDS_OF_SILENCE)
+                return
 
     def read() -> None:
         try:

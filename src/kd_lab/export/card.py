@@ -40,7 +40,7 @@ def text(found: Finished, export: Export, run: Result | None) -> str:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         undefined=StrictUndefined,
-        autoescape=False,  # noqa: S701: Markdown, by the filter below
+        autoescape=False,  # noqa: S701 (this is Markdown, escaped by the filter below)
         keep_trailing_newline=True,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -108,6 +108,7 @@ def _facts(found: Finished, export: Export, run: Result | None) -> Iterator[tupl
 
 def _metadata(export: Export, run: Result | None, base: Base, tested: Scores) -> ModelCardData:
     method = [run.method] if run else []
+    graphs = [w.format for w in export.weights if w.format != "folder" and not w.refused]
     name = str(export.data["name"])
     known, part, split = HUB_DATA.get(name, (None, None, None))
     options: dict[str, Any] = {"base_model": base.hub, "datasets": [known] if known else None}
@@ -115,7 +116,7 @@ def _metadata(export: Export, run: Result | None, base: Base, tested: Scores) ->
         license=base.licence or "unknown",
         library_name="transformers",
         pipeline_tag="text-classification",
-        tags=["text-classification", "knowledge-distillation", "kd_lab", *method, *export.order.format[1:]],
+        tags=["text-classification", "knowledge-distillation", "kd_lab", *method, *graphs],
         metrics=["accuracy"],
         model_name=export.name,
         eval_results=[

@@ -49,7 +49,7 @@ def make(found: Finished, order: Order, words: Sequence[str]) -> tuple[Path, Exp
         if asked == order and set(order.format) <= set(kept):
             terminal.say(f"found finished: {folder}")
             return folder, known
-        order = order.model_copy(update={"format": [kind for kind in FORMATS if kind in {*kept, *order.format}]})
+        order = order.model_copy(update={"format": tuple(kind for kind in FORMATS if kind in {*kept, *order.format})})
     results.refuse_unwritable(folder.parent)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".unfinished-") as scratch:
@@ -91,7 +91,7 @@ def _write(found: Finished, identity: str, order: Order, words: Sequence[str], f
         accuracy=rows.accuracy,
         order=order,
         weights=weights,
-        command=shlex.join(["python", "-m", "kd_lab.export", *words]),
+        command=" ".join(shlex.join(["python", "-m", "kd_lab.export", *words]).split()),
         versions=results.versions() | versions(order.format),
     )
     export.write(folder)

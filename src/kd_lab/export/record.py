@@ -11,13 +11,14 @@ from kd_lab.sections import Count, NotNegative, Section
 
 FILE = "export.json"
 CARD = "README.md"
-FORMATS = ("folder", "onnx", "int8")
+Format = Literal["folder", "onnx", "int8"]
+FORMATS: tuple[Format, ...] = ("folder", "onnx", "int8")
 PATHS = {"folder": "model.safetensors", "onnx": "onnx/model.onnx", "int8": "onnx/model_int8.onnx"}
 """Where the weights lie in an export, as the hub's other tools look for them."""
-Format = Literal["folder", "onnx", "int8"]
 
 
-def _listed(value: object) -> object:
+def listed(value: object) -> object:
+    """The values of name=a,b, each once."""
     return list(dict.fromkeys(value.split(","))) if isinstance(value, str) else value
 
 
@@ -28,7 +29,7 @@ class Order(Section):
     folder or of ONNX may differ by, ``points`` the percentage points of accuracy that int8 may lose.
     """
 
-    format: Annotated[list[Format], BeforeValidator(_listed), Field(min_length=1)] = list(FORMATS)
+    format: Annotated[tuple[Format, ...], BeforeValidator(listed), Field(min_length=1)] = FORMATS
     rows: Count = 2000
     difference: NotNegative = 1e-4
     points: NotNegative = 0.5

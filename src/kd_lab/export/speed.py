@@ -3,6 +3,7 @@ each other.
 """
 
 import multiprocessing
+import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -16,7 +17,7 @@ from pydantic import BeforeValidator, Field
 from kd_lab import doors, finished, memory, results, terminal
 from kd_lab.bench import table
 from kd_lab.errors import UserError
-from kd_lab.export import making, speeds
+from kd_lab.export import making, record, speeds
 from kd_lab.export.record import Export, Order
 from kd_lab.export.speeds import Line
 from kd_lab.finished import Finished
@@ -37,18 +38,15 @@ format= rows= difference= points= as in kd_lab.export
 
 On the processor alone, in float32. The machine should do nothing else meanwhile."""
 FOLDER = "speed"
+BUSY = 0.3  # of the processors, by others
 PRELOADED = ["kd_lab.export.stopwatch", "torch", "transformers", "onnxruntime"]
 """Imported once, in the process that the fresh ones are forked from."""
-
-
-def _listed(value: object) -> object:
-    return value.split(",") if isinstance(value, str) else value
 
 
 class Ways(Section):
     """How it is measured."""
 
-    threads: Annotated[list[Count], BeforeValidator(_listed), Field(min_length=1)] = [1, 2]
+    threads: Annotated[tuple[Count, ...], BeforeValidator(record.listed), Field(min_length=1)] = (1, 2)
     repeats: Count = 3
     sentences: Count = 200
 
@@ -135,6 +133,10 @@ def _measure(ways: Ways, lines: Sequence[Line], folders: Sequence[Path], texts: 
     way = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
     context = multiprocessing.get_context(way)
     context.set_forkserver_preload(PRELOADED)
+    if (load := os.getloadavg()[0]) > BUSY * (os.cpu_count() or 1):
+        terminal.say(
+            f"warning: the machine is at work (load {load:.1f}): of what follows only ratios are worth something"
+        )
     total, started = ways.repeats * len(lines), time.monotonic()
     terminal.say(f"{len(lines)} lines, {ways.repeats} times in turns: {total} processes")
     with ProcessPoolExecutor(1, context, max_tasks_per_child=1) as pool:

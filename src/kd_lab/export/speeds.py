@@ -127,7 +127,7 @@ def draw(lines: Sequence[Line], path: Path) -> None:
         right.barh(places, [x.bytes / 1e6 for x in shown], color="#009E73")
         right.set_xlabel("megabytes")
         for axes, texts in ((left, [f" {m:.2f}" for m in medians]), (right, [f" {x.bytes / 1e6:.1f}" for x in shown])):
-            axes.bar_label(axes.containers[0], texts, fontsize="small")  # type: ignore[arg-type]
+            axes.bar_label(axes.containers[0], texts, fontsize="small")
             axes.margins(x=0.15)
             axes.spines[["top", "right"]].set_visible(False)
         figure.savefig(path, dpi=144)
