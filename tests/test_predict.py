@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -97,11 +98,10 @@ def test_an_error_comes_after_all_that_came_before_it() -> None:
         yield from (Line(n, "x") for n in range(5))
         raise UserError("no further")
 
-    seen = []
+    read = texts.chunks(lines(), 3)
+    assert [[line.number for line in chunk] for chunk in (next(read), next(read))] == [[0, 1, 2], [3, 4]]
     with pytest.raises(UserError, match="no further"):
-        for chunk in texts.chunks(lines(), 3):
-            seen += [line.number for line in chunk]
-    assert seen == [0, 1, 2, 3, 4]
+        next(read)
 
 
 def test_half_a_batch_answers_as_a_whole_one(run: Result) -> None:
@@ -141,15 +141,16 @@ def test_usage_and_bad_words_are_answered_quickly(run: Result, tmp_path: Path) -
     assert seconds < 1.5
     own = tmp_path / "own.txt"
     own.write_text("x\n", encoding="utf-8")
-    for words, said in {
-        ("nowhere.txt",): "nowhere.txt: there is no such file of texts",
-        ("own.txt", "more.txt"): "name one run, at most one file",
-        ("own.txt", "output=own.txt"): "output=own.txt: holds the texts; name another file",
+    done = kd_lab(str(run.folder), "nowhere.txt", folder=tmp_path, door="predict")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "kd_lab: nowhere.txt: there is no such file of texts; - is standard input\n"
+    bad: dict[tuple[str, ...], str] = {
+        (str(own), "more.txt"): "name one run, at most one file",
+        (str(own), f"output={own}"): f"output={own}: holds the texts; name another file",
         ("text=",): "text=: should have at least 1 character",
         ("precison=float32",): "Could not override 'precison'",
-    }.items():
-        done = kd_lab(str(run.folder), *words, folder=tmp_path, door="predict")
-        assert (done.returncode, done.stdout) == (2, "")
-        (line,) = done.stderr.splitlines()
-        assert line.startswith(f"kd_lab: {said}")
+    }
+    for words, said in bad.items():
+        with pytest.raises(UserError, match=re.escape(said)):
+            predict.read([str(run.folder), *words])
     assert own.read_text(encoding="utf-8") == "x\n"

@@ -108,7 +108,7 @@ def _in_card(path: Path) -> str | None:
 
 def _licence(card: str) -> str | None:
     try:
-        named = ModelCard(card, ignore_metadata_errors=True).data.to_dict().get("license")
+        named = getattr(ModelCard(card, ignore_metadata_errors=True).data, "license", None)
     except FAILURES:
         return None
     return named if isinstance(named, str) and named != "unknown" else None

@@ -19,6 +19,9 @@ CONFIDENCE = 0.95
 UNKNOWN = "unknown: ask the base model's"
 HUB_DATA = {"sst2": ("nyu-mll/glue", "sst2", "train, rows held out")}
 """Data sets that have a name on the model hub: its configuration there, and which of its rows are tested on."""
+PIPELINE = """from transformers import pipeline
+classify = pipeline("text-classification", ".")
+print(classify("NLP is fun.", truncation=True))"""
 SCRIPT = """import numpy
 import onnxruntime
 from tokenizers import Tokenizer
@@ -60,7 +63,7 @@ def text(found: Finished, export: Export, run: Result | None) -> str:
         noisy=run.under_noise if run and export.role == "student" else [],
         facts=list(_facts(found, export, run)),
         checked=sum(export.rows.values()),
-        loads=bool(folder and not folder.refused),
+        pipeline=PIPELINE if folder and not folder.refused else None,
         script=SCRIPT.replace("PATH", graph.path).replace("LABELS", repr(export.label_names)) if graph else None,
     )
 

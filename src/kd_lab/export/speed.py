@@ -134,9 +134,7 @@ def _measure(ways: Ways, lines: Sequence[Line], folders: Sequence[Path], texts: 
     context = multiprocessing.get_context(way)
     context.set_forkserver_preload(PRELOADED)
     if (load := os.getloadavg()[0]) > BUSY * (os.cpu_count() or 1):
-        terminal.say(
-            f"warning: the machine is at work (load {load:.1f}): of what follows only ratios are worth something"
-        )
+        terminal.say(f"warning: the machine is at work (load {load:.1f}): only ratios of what follows are worth much")
     total, started = ways.repeats * len(lines), time.monotonic()
     terminal.say(f"{len(lines)} lines, {ways.repeats} times in turns: {total} processes")
     with ProcessPoolExecutor(1, context, max_tasks_per_child=1) as pool:

@@ -126,8 +126,10 @@ def draw(lines: Sequence[Line], path: Path) -> None:
         left.legend(frameon=False, fontsize="small")
         right.barh(places, [x.bytes / 1e6 for x in shown], color="#009E73")
         right.set_xlabel("megabytes")
-        for axes, texts in ((left, [f" {m:.2f}" for m in medians]), (right, [f" {x.bytes / 1e6:.1f}" for x in shown])):
-            axes.bar_label(axes.containers[0], texts, fontsize="small")
+        for place, median, tail in zip(places, medians, tails, strict=True):
+            left.text(max(median, tail), place, f"  {median:.2f}", va="center", fontsize="small")
+        right.bar_label(right.containers[0], [f" {x.bytes / 1e6:.1f}" for x in shown], fontsize="small")
+        for axes in (left, right):
             axes.margins(x=0.15)
             axes.spines[["top", "right"]].set_visible(False)
         figure.savefig(path, dpi=144)
