@@ -45,11 +45,9 @@ def start(folder: Path, kind: str, threads: int = 1) -> Run:
 
 def _in_torch(folder: Path, threads: int) -> Run:
     import torch
-    from transformers import AutoModelForSequenceClassification
 
     torch.set_num_threads(threads)
-    options: dict[str, Any] = {"dtype": torch.float32, "use_safetensors": True, "trust_remote_code": False}
-    model = AutoModelForSequenceClassification.from_pretrained(folder, **options).eval()
+    model = in_transformers(folder)
 
     def run(inputs: Inputs) -> NDArray[np.float32]:
         with torch.inference_mode():
@@ -57,6 +55,16 @@ def _in_torch(folder: Path, threads: int) -> Run:
         return logits
 
     return run
+
+
+def in_transformers(folder: Path) -> Any:
+    """The model of an export as transformers loads it, in float32."""
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    return AutoModelForSequenceClassification.from_pretrained(
+        folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
+    ).eval()
 
 
 def _in_onnxruntime(path: Path, threads: int) -> Run:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from kd_lab import models, quiet
 from kd_lab.errors import UserError
+from kd_lab.export import runtimes
 from kd_lab.export.record import PATHS
 from kd_lab.finished import Finished
 
@@ -81,11 +82,10 @@ def write_onnx(folder: Path, formats: Collection[str]) -> None:
 
 
 def _trace(folder: Path, path: Path) -> None:
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+    from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    options: dict[str, Any] = {"dtype": torch.float32, "use_safetensors": True, "trust_remote_code": False}
-    model = Logits(AutoModelForSequenceClassification.from_pretrained(folder, **options)).eval()
+    model = Logits(runtimes.in_transformers(folder)).eval()
     if sum(p.numel() * p.element_size() for p in model.parameters()) > MOST_IN_ONE_FILE:
         raise UserError(f"{folder.name}: is larger than the 2 GiB that an ONNX file holds; choose format=folder")
     inputs = dict(tokenizer(TWO_TEXTS, padding=True, return_tensors="pt"))
