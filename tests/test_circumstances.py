@@ -35,6 +35,7 @@ from kd_lab import (
     sources,
     sweeps,
 )
+from kd_lab.finished import data_of
 from kd_lab.origins import Origin
 from kd_lab.outcomes import Outcome, Sweep
 from kd_lab.results import Result
@@ -566,7 +567,7 @@ def test_a_run_without_a_readable_configuration_needs_to_be_told_its_data(
 ) -> None:
     path = copy / "config.yaml"
     path.unlink() if content is None else path.write_bytes(content)
-    line = ends(lambda: evaluate._data_of(copy))
+    line = ends(lambda: data_of(copy))
     assert line.endswith("holds no config.yaml that can be read: say which data, with data=…")
     seen = evaluate._seen(replace(question, home=copy))
     assert str(seen).startswith("whether it has seen these rows cannot be told")

@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 import kd_lab
-from kd_lab import evaluate, run, study, toy
+from kd_lab import evaluate, predict, run, study, toy
 from kd_lab.bench import __main__ as bench
 from kd_lab.bench import estimate
 from kd_lab.dashboard import __main__ as dashboard
+from kd_lab.export import __main__ as export
+from kd_lab.export import speed
 from kd_lab.report import __main__ as report
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -44,6 +46,9 @@ DOORS: dict[str, tuple[Callable[[], None], dict[str, str], str]] = {
     "bench": (bench.main, BENCH, "the figures are in"),
     "bench.estimate": (estimate.main, ESTIMATE, "which nobody has run"),
     "dashboard": (dashboard.main, {}, "workspace.json and report.json are in"),
+    "predict": (predict.main, {}, "label"),
+    "export": (export.main, {"models": "tiny", "points": "100"}, "export is in"),
+    "export.speed": (speed.main, {"models": "tiny", "points": "100"}, "the figures are in"),
     "report": (report.main, {}, "the report is in"),
     "study": (study.main, {"list": "true"}, "python -m kd_lab.run data=sst2"),
 }
@@ -110,7 +115,7 @@ def type_(door: str, words: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
 def quick(page: str, door: str, words: str) -> object:
     """An example as a case of the test: sweeps and benches but the first are slow, and have tests of their own."""
     long = words.startswith("-m ") or " -m " in words or "micro_batch_size" in words
-    first = door != "bench" or "--quick" in words
+    first = "--quick" in words or "format=folder" in words or door not in {"bench", "export", "export.speed"}
     return pytest.param(page, door, words, marks=() if first and not long else pytest.mark.slow)
 
 
@@ -158,6 +163,8 @@ def test_every_axis_has_a_page_with_an_example() -> None:
         "report",
         "study",
         "protocol",
+        "predict",
+        "export",
     }
     assert wanted | {"add-a-method"} == pages
 

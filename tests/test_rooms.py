@@ -27,14 +27,15 @@ FLOORS = [
         "rank",
         "hub",
         "significance",
+        "texts",
     },
     {"splits", "sections", "origins", "search", "settings", "words", "results", "toy", "precision", "outcomes"},
     {"terminal", "downloads"},
-    {"sources", "sweeps", "catalogue", "fingerprint", "teachers", "models"},
+    {"sources", "sweeps", "catalogue", "fingerprint", "teachers", "models", "finished"},
     {"data", "diagnostics", "distiller", "quizzes", "progress", "shelf", "tracking", "machine", "locks", "ranks"},
     {"methods.finetune", "methods.kd", "methods.metadistil", "building"},
     {"checkpoints"},
-    {"evaluation", "findings", "fitting"},
+    {"evaluation", "findings", "fitting", "predicting"},
     {"remembered"},
     {"training"},
     {"crew"},
@@ -44,6 +45,10 @@ FLOORS = [
     {"bench.passes", "bench.yardsticks"},
     {"bench.measurement"},
     {"bench.processes"},
+    {"export.record"},
+    {"export.runtimes", "export.writing", "export.bases", "export.sending", "export.speeds"},
+    {"export.checking", "export.card", "export.stopwatch"},
+    {"export.making"},
     {"report.answers"},
     {"report.runs", "report.gathering", "report.keeping"},
     {"report.baselines", "report.published", "report.comparing"},
@@ -54,7 +59,8 @@ FLOORS = [
     {"dashboard.panels"},
     {"dashboard.definition"},
     {"dashboard.saving"},
-    {"run", "evaluate", "study", "bench.__main__", "bench.estimate", "dashboard.__main__", "report.__main__"},
+    {"run", "evaluate", "study", "bench.__main__", "bench.estimate", "dashboard.__main__", "report.__main__"}
+    | {"predict", "export.__main__", "export.speed"},
 ]
 """From the ground up: a room imports only from lower floors, and from its own below the methods."""
 MATHEMATICS = {"noise", "losses", "hypergradient", "lesson", "tangent", "excerpt", "batching", "splits", "significance"}
@@ -100,6 +106,8 @@ BEFORE_TORCH |= {
     "bench.processes",
 }
 BEFORE_TORCH |= {name for names in FLOORS for name in names if name.startswith(("report.", "significance"))}
+BEFORE_TORCH |= {"texts", "finished", "predict", "export.__main__", "export.speed"}
+BEFORE_TORCH |= {"export.record", "export.making", "export.sending", "export.speeds", "export.bases"}
 
 
 def rooms() -> dict[str, Path]:
@@ -151,7 +159,7 @@ def test_the_mathematics_knows_no_machinery() -> None:
 
 def test_packages_import_nothing() -> None:
     """Looking for a method's file imports its package."""
-    for path in [ROOMS / package / "__init__.py" for package in ("methods", "bench", "dashboard", "report")]:
+    for path in [ROOMS / package / "__init__.py" for package in ("methods", "bench", "dashboard", "report", "export")]:
         assert not imports(path), path
 
 

@@ -6,13 +6,17 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from hydra.errors import HydraException
+from pydantic import ValidationError
 from yaml import YAMLError
 
 from kd_lab import settings, streams, terminal
 from kd_lab.errors import Interrupted, UserError
+from kd_lab.sections import Section
+
+S = TypeVar("S", bound=Section)
 
 ADVICE = {
     errno.ENOSPC: "free some space in output_dir, KD_LAB_CACHE or TMPDIR, and run again",
@@ -50,8 +54,22 @@ def opened(usage: str, carry_out: Callable[[list[str]], object], *, empty: bool 
 
 
 def names_among(words: Sequence[str]) -> list[str]:
-    """The words that name something and set nothing; a folder's name may hold a =."""
-    return [word for word in words if "=" not in word or Path(word).is_dir()]
+    """The words that name something and set nothing; a file's or folder's name may hold a =."""
+    return [word for word in words if "=" not in word or Path(word).exists()]
+
+
+def own(kind: type[S], words: Sequence[str]) -> tuple[S, list[str]]:
+    """What ``words`` say of a door's own settings ``kind``, and the other words.
+
+    Raises:
+        UserError: naming a bad value and what would be right.
+    """
+    mine = {name: word for word in words if (name := word.partition("=")[0]) in kind.model_fields and "=" in word}
+    try:
+        read = kind.model_validate({name: word.partition("=")[2] for name, word in mine.items()})
+    except ValidationError as error:
+        raise UserError(settings.first_of(error)) from error
+    return read, [word for word in words if word.partition("=")[0] not in mine]
 
 
 @contextmanager

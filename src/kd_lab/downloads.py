@@ -69,17 +69,24 @@ def from_hub(repository: str, patterns: list[str], *, revision: str = "main", ki
 
 
 def _snapshot(repository: str, patterns: list[str], revision: str, kind: str, **options: Any) -> Path:
-    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub import snapshot_download
 
     quiet.hub()
     options |= {"repo_type": kind, "revision": revision, "allow_patterns": patterns}
-    alone = not _answers(constants.ENDPOINT, int(time.monotonic() // SECONDS_OF_SILENCE))
+    alone = not hub_answers()
     try:
         with hub.patience():
             return Path(snapshot_download(repository, local_files_only=alone, **options))
     except Exception as error:
         # The client hands on whatever its HTTP library raises: proxies, broken reads, refusals.
         raise UserError(f"{hub.in_words(error, kind, repository)}; {WITHOUT_HUB}") from error
+
+
+def hub_answers() -> bool:
+    """Whether the model hub answers at all."""
+    from huggingface_hub import constants
+
+    return _answers(constants.ENDPOINT, int(time.monotonic() // SECONDS_OF_SILENCE))
 
 
 @lru_cache(maxsize=8)

@@ -3,18 +3,14 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
-
-from kd_lab import catalogue, doors, fingerprint, memory, results, settings, sources, splits, terminal
+from kd_lab import doors, fingerprint, finished, memory, results, sources, splits, terminal
 from kd_lab.catalogue import Checkpoint
 from kd_lab.errors import UserError
-from kd_lab.settings import Data, Settings
+from kd_lab.settings import Settings
 from kd_lab.sources import Rows
 from kd_lab.splits import Splits
 
@@ -75,22 +71,16 @@ def ask(words: Sequence[str]) -> Question:
     if split not in SPLITS:
         raise UserError(f"split={split}: should be one of {', '.join(SPLITS)}")
     given = [word for word in words if word not in names and not word.startswith("split=")]
-    checked, home = settings.check(settings.compose(given)), _home(Path(names[0]))
+    found = finished.find(names[0], given)
+    checkpoint, checked = found.checkpoint, found.settings
     results.refuse_unwritable(checked.output_dir)
-    if not any(word.startswith("data=") for word in given):
-        if lone := [word for word in given if word.startswith("data.")]:
-            raise UserError(f"{lone[0]}: say which data as well, with data=…")
-        checked = checked.model_copy(update={"data": _data_of(home)} if home else {})
-    checkpoint = catalogue.locate(names[0], checked.models)
-    if not checkpoint.classifies:
-        raise UserError(f"{names[0]} holds no trained classifier; name a run's folder, or fine-tune it first")
     data = checked.data
     rows = sources.load(data)
     numbers: Sequence[int] = range(len(rows.texts))
     if split != "all":
         cut = splits.cut(rows.texts, rows.labels, data.sizes, data.holdout, data.seed, rows.validation)
         numbers = dict(cut.items())[split]
-    return Question(checkpoint, home, checked, _as_numbered_by(checkpoint, rows), numbers, split)
+    return Question(checkpoint, found.home, checked, finished.numbered_by(checkpoint, rows), numbers, split)
 
 
 def answer(question: Question) -> None:
@@ -131,36 +121,6 @@ def answer(question: Question) -> None:
     terminal.say(f"the figures are in {path}")
 
 
-def _home(path: Path) -> Path | None:
-    """The run's folder, where ``path`` is one or lies in one."""
-    around = (path, path.parent, path.parent.parent)
-    return next((folder for folder in around if path.is_dir() and (folder / results.FILE).is_file()), None)
-
-
-def _data_of(home: Path) -> Data:
-    try:
-        return Data.model_validate(OmegaConf.to_container(OmegaConf.load(home / "config.yaml"))["data"])  # type: ignore
-    except (OSError, KeyError, TypeError, ValueError, YAMLError, OmegaConfBaseException) as error:
-        raise UserError(f"{home} holds no config.yaml that can be read: say which data, with data=…") from error
-
-
-def _as_numbered_by(checkpoint: Checkpoint, rows: Rows) -> Rows:
-    """``rows`` with their labels numbered as the classifier numbers them."""
-    config = json.loads((checkpoint.folder / "config.json").read_text(encoding="utf-8"))
-    try:
-        known = {int(number): str(name) for number, name in (config.get("id2label") or {}).items()}
-    except (AttributeError, ValueError) as error:
-        raise UserError(f"{checkpoint.folder}/config.json: id2label should number the labels from 0") from error
-    names = tuple(known[number] for number in sorted(known)) or ("LABEL_0", "LABEL_1")
-    if set(names) == set(rows.label_names):
-        return replace(rows, labels=[names.index(rows.label_names[label]) for label in rows.labels], label_names=names)
-    if len(names) == len(rows.label_names) and all(name == f"LABEL_{i}" for i, name in enumerate(names)):
-        return rows
-    raise UserError(
-        f"{checkpoint.name} knows the labels {', '.join(names)}; the data has {', '.join(rows.label_names)}"
-    )
-
-
 def _seen(question: Question) -> str | None:
     """A warning, where the classifier has been trained on texts that are evaluated, or where that cannot be told."""
     run = results.read(question.home) if question.home else None
@@ -169,7 +129,7 @@ def _seen(question: Question) -> str | None:
     if elsewhere := [warning for warning in run.warnings if "trained elsewhere" in warning]:
         return elsewhere[0]
     try:
-        data = _data_of(question.home)
+        data = finished.data_of(question.home)
         rows = sources.load(data)
         cut = Splits(**json.loads((question.home / "splits.json").read_text(encoding="utf-8")))
         unchanged = fingerprint.data_digest(rows, cut, data.max_length) == run.data.digest

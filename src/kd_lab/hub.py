@@ -73,7 +73,7 @@ def _place(request: Any) -> tuple[str, ...]:
     return request.method, str(request.url), request.headers.get("Range", "")
 
 
-def in_words(error: Exception, kind: str, repository: str) -> str:
+def in_words(error: Exception, kind: str, repository: str, failed: str = "did not arrive from") -> str:
     """What an error of the hub's client means for the ``kind`` ``repository``, and what to do: one line, no secrets."""
     from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -83,7 +83,7 @@ def in_words(error: Exception, kind: str, repository: str) -> str:
     if isinstance(error, LocalEntryNotFoundError):
         return f"the model hub cannot be reached for the {kind} {repository}"
     reason = _without_secrets((str(error).strip() or type(error).__name__).splitlines()[0].rstrip("."))
-    return f"the {kind} {repository} did not arrive from the model hub ({reason}): run again"
+    return f"the {kind} {repository} {failed} the model hub ({reason}): run again"
 
 
 def _refusal(answer: Any, thing: str) -> str:

@@ -24,6 +24,7 @@ SILENCED: list[tuple[str, str]] = [
     (r"It is recommended to use `self.log\(.*sync_dist=True", "what is logged is the same in all processes"),
     (r"`torch.jit.script` is deprecated", "torch's own call, where its forward mode is first used"),
     (r"`?isinstance\(treespec, LeafSpec\)`? is deprecated", "Lightning's own call; nothing a user can change"),
+    (r"# The axis name: .* will not be used", "all inputs of a graph have the same batch and length on purpose"),
 ]
 """Library warnings that mean nothing to a user: a pattern and the reason for each."""
 
@@ -32,6 +33,7 @@ LOUD: list[tuple[str, str]] = [
     ("lightning.fabric", "says which seed was set"),
     ("httpx", "a line per request to the hub"),
     ("torch.multiprocessing.spawn", "says that it ends the others when one has ended"),
+    ("torch.onnx._internal.exporter._registration", "misses torchvision, whose operators no text classifier has"),
 ]
 """Loggers whose remarks below an error say nothing to a user, and the reason for each."""
 

@@ -161,10 +161,11 @@ def check(config: DictConfig | Mapping[str, Any], typed: Sequence[str] = ()) -> 
     except OmegaConfBaseException as error:
         raise UserError(f"{error.full_key} must be set: {error.full_key}=…") from error
     except ValidationError as error:
-        raise UserError(_first_of(error)) from error
+        raise UserError(first_of(error)) from error
 
 
-def _first_of(error: ValidationError) -> str:
+def first_of(error: ValidationError) -> str:
+    """The first bad value and what would be right, in one line."""
     problems = [(_name(problem["loc"]), problem) for problem in error.errors(include_url=False)]
     name, first = problems[0]
     if first["type"] == "missing":

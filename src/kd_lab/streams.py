@@ -104,3 +104,16 @@ def careful() -> Iterator[None]:
 
 out, err = Careful(lambda: sys.stdout), Careful(lambda: sys.stderr)
 """Standard output and error as they are at the moment of writing."""
+
+
+def bare() -> TextIO:
+    """Standard output itself, which fails where nobody reads, in UTF-8 whatever the locale: for lines of JSON."""
+    stream: Any = sys.stdout
+    while isinstance(stream, Careful):
+        stream = stream.now()
+    if stream is None:
+        return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123
+    if hasattr(stream, "reconfigure"):
+        stream.reconfigure(encoding="utf-8", newline="\n")
+    plain: TextIO = stream
+    return plain

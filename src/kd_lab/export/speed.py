@@ -1,0 +1,178 @@
+"""The door: python -m kd_lab.export.speed RUN [RUN ...] [name=value ...]: size and speed of classifiers, beside
+each other.
+"""
+
+import multiprocessing
+import os
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import BeforeValidator, Field
+
+from kd_lab import doors, finished, memory, results, terminal
+from kd_lab.bench import table
+from kd_lab.errors import UserError
+from kd_lab.export import making, record, speeds
+from kd_lab.export.record import Export, Order
+from kd_lab.export.speeds import Line
+from kd_lab.finished import Finished
+from kd_lab.sections import Count, Section
+
+if TYPE_CHECKING:
+    from kd_lab.export.speeds import Timing
+
+USAGE = """How large and how fast finished classifiers are in torch, ONNX and ONNX of 8 bits, beside each other.
+
+python -m kd_lab.export.speed RUN [RUN ...] [name=value ...]
+
+RUN          as in kd_lab.export, which each goes through first; the first is what the others are compared with
+threads=     1,2: numbers of threads
+repeats=     3: fresh processes for each line of the table, taken in turns
+sentences=   200: how many are timed, of the first RUN's test split or of data=
+format= rows= difference= points= as in kd_lab.export
+
+On the processor alone, in float32. The machine should do nothing else meanwhile."""
+FOLDER = "speed"
+BUSY = 0.3  # of the processors, by others
+PRELOADED = ["kd_lab.export.stopwatch", "torch", "transformers", "onnxruntime"]
+"""Imported once, in the process that the fresh ones are forked from."""
+
+
+class Ways(Section):
+    """How it is measured."""
+
+    threads: Annotated[tuple[Count, ...], BeforeValidator(record.listed), Field(min_length=1)] = (1, 2)
+    repeats: Count = 3
+    sentences: Count = 200
+
+
+@dataclass(frozen=True)
+class Race:
+    """Who is timed, and how."""
+
+    ways: Ways
+    order: Order
+    runners: list[Finished]
+    words: list[str]
+
+
+def main() -> None:
+    """Read the command line, export what is not yet, measure, print the table, keep and draw the figures."""
+    doors.opened(USAGE, lambda words: run(read(words)), empty=False)
+
+
+def read(words: Sequence[str]) -> Race:
+    """The race that the words of a command line ask for.
+
+    Raises:
+        UserError: for a bad word, a folder without a classifier, or a package that is not there.
+    """
+    ways, rest = doors.own(Ways, words)
+    order, rest = doors.own(Order, rest)
+    names = doors.names_among(rest)
+    if not names:
+        raise UserError("name at least one run, and settings as name=value; got no run")
+    given = [*(word for word in rest if word not in names), "precision=float32"]
+    runners = [finished.find(name, given) for name in dict.fromkeys(names)]
+    making.refuse_missing(order.format)
+    results.refuse_unwritable(runners[0].settings.output_dir)
+    return Race(ways, order, runners, list(words))
+
+
+def run(race: Race) -> Path:
+    """Measure; the path of the file with the figures."""
+    memory.keep_freed()
+    exports = [making.make(one, race.order, ["RUN"]) for one in race.runners]
+    from kd_lab.export import checking
+
+    texts, _, _ = checking.texts_of(race.runners[0], race.ways.sentences)
+    lines, folders = _lines(race, exports)
+    path = race.runners[0].settings.output_dir / FOLDER / f"{datetime.now():%Y-%m-%d_%H-%M-%S}.json"
+    try:
+        _measure(race.ways, lines, folders, texts)
+    finally:  # what was measured before Ctrl-C or a failure is not lost
+        if timed := [line for line in lines if line.timings]:
+            _tell(race, timed, texts, path)
+    return path
+
+
+def _lines(race: Race, exports: Sequence[tuple[Path, Export]]) -> tuple[list[Line], list[Path]]:
+    lines, folders = [], []
+    for folder, export in exports:
+        for weights in export.weights:
+            if weights.refused:
+                terminal.say(f"left out: {export.name}, {weights.format} {weights.refused}")
+            elif weights.format in race.order.format:
+                for threads in race.ways.threads:
+                    lines.append(
+                        Line(
+                            model=_name(export, exports),
+                            format=weights.format,
+                            threads=threads,
+                            bytes=weights.bytes,
+                            parameters=export.parameters,
+                            accuracy=weights.accuracy,
+                        )
+                    )
+                    folders.append(folder)
+    return lines, folders
+
+
+def _name(export: Export, exports: Sequence[tuple[Path, Export]]) -> str:
+    """Its name, told from others of the same name."""
+    alike = [other for _, other in exports if other.name == export.name]
+    return export.name if len(alike) == 1 else f"{export.name} {export.identity[:8]}"
+
+
+def _measure(ways: Ways, lines: Sequence[Line], folders: Sequence[Path], texts: Sequence[str]) -> None:
+    way = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+    context = multiprocessing.get_context(way)
+    context.set_forkserver_preload(PRELOADED)
+    if (load := os.getloadavg()[0]) > BUSY * (os.cpu_count() or 1):
+        terminal.say(f"warning: the machine is at work (load {load:.1f}): only ratios of what follows are worth much")
+    total, started = ways.repeats * len(lines), time.monotonic()
+    terminal.say(f"{len(lines)} lines, {ways.repeats} times in turns: {total} processes")
+    with ProcessPoolExecutor(1, context, max_tasks_per_child=1) as pool:
+        for done in range(total):
+            line, folder = lines[done % len(lines)], folders[done % len(lines)]
+            found = pool.submit(_in_a_fresh_process, folder, line.format, line.threads, texts).result()
+            line.timings.append(found)
+            left = (time.monotonic() - started) / (done + 1) * (total - done - 1)
+            said = f"{done + 1}/{total} {line.model} {speeds.RUNTIMES[line.format]}: {found.median:.2f} ms a sentence"
+            terminal.say(said + (f", about {terminal.duration(left)} left" if left else ""))
+
+
+def _in_a_fresh_process(folder: Path, kind: str, threads: int, texts: Sequence[str]) -> "Timing":
+    from kd_lab import quiet
+    from kd_lab.export import stopwatch
+
+    if kind == "folder":
+        quiet.transformers()
+    return stopwatch.measure(folder, kind, threads, texts)
+
+
+def _tell(race: Race, lines: Sequence[Line], texts: Sequence[str], path: Path) -> None:
+    words = sum(len(text.split()) for text in texts) / len(texts)
+    versions = results.versions() | making.versions(race.order.format)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    speeds.Book(
+        machine=table.machine(),
+        versions=versions,
+        words=race.words,
+        sentences=len(texts),
+        mean_words=words,
+        lines=list(lines),
+    ).write(path)
+    speeds.show(lines)
+    speeds.draw(lines, path.with_suffix(".png"))
+    terminal.say(f"{len(texts)} sentences of {words:.1f} words on average")
+    terminal.say(f"the figures are in {path}, the picture beside it")
+
+
+if __name__ == "__main__":
+    main()

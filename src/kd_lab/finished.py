@@ -1,0 +1,111 @@
+"""A finished classifier by the name a user gives it: where it lies, the run it came out of, its data and labels."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from kd_lab import catalogue, results, settings
+from kd_lab.catalogue import Checkpoint
+from kd_lab.errors import UserError
+from kd_lab.settings import Data, Settings
+from kd_lab.sources import Rows
+
+LONGEST = 8192
+"""Tokens of a text, where neither a run nor the user says: then the model's own limit is what counts."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A classifier, with what is known of it.
+
+    Attributes:
+        checkpoint: of the classifier.
+        home: the folder of the run it came out of, or None.
+        settings: with the data of that run, unless the user names others.
+        max_length: tokens of a text that it reads, special ones included.
+    """
+
+    checkpoint: Checkpoint
+    home: Path | None
+    settings: Settings
+    max_length: int
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Of the C labels, as the classifier numbers them.
+
+        Raises:
+            UserError: where its configuration numbers none.
+        """
+        return label_names(self.checkpoint)
+
+
+def find(name: str, words: Sequence[str]) -> Finished:
+    """The classifier ``name``, under the settings ``words``.
+
+    Args:
+        name: a run's folder (its student), one of its teachers/ folders, any model folder, a name or a hub id.
+        words: of a command line, as in kd_lab.run.
+
+    Raises:
+        UserError: for a bad word, or a folder without a classifier.
+    """
+    checked, home = settings.check(settings.compose(words)), home_of(Path(name))
+    typed = any(word.startswith("data=") for word in words)
+    if not typed:
+        if lone := [word for word in words if word.startswith("data.")]:
+            raise UserError(f"{lone[0]}: say which data as well, with data=…")
+        checked = checked.model_copy(update={"data": data_of(home)} if home else {})
+    checkpoint = catalogue.locate(name, checked.models)
+    if not checkpoint.classifies:
+        raise UserError(f"{name} holds no trained classifier; name a run's folder, or fine-tune it first")
+    return Finished(checkpoint, home, checked, checked.data.max_length if typed or home else LONGEST)
+
+
+def home_of(path: Path) -> Path | None:
+    """The run's folder, where ``path`` is one or lies in one."""
+    around = (path, path.parent, path.parent.parent)
+    return next((folder for folder in around if path.is_dir() and (folder / results.FILE).is_file()), None)
+
+
+def data_of(home: Path) -> Data:
+    """The data that a run was trained on.
+
+    Raises:
+        UserError: if its folder does not say.
+    """
+    try:
+        return Data.model_validate(OmegaConf.to_container(OmegaConf.load(home / "config.yaml"))["data"])  # type: ignore
+    except (OSError, KeyError, TypeError, ValueError, YAMLError, OmegaConfBaseException) as error:
+        raise UserError(f"{home} holds no config.yaml that can be read: say which data, with data=…") from error
+
+
+def label_names(checkpoint: Checkpoint) -> tuple[str, ...]:
+    """What a classifier calls its labels, in order."""
+    config = json.loads((checkpoint.folder / "config.json").read_text(encoding="utf-8"))
+    try:
+        known = {int(number): str(name) for number, name in (config.get("id2label") or {}).items()}
+    except (AttributeError, ValueError) as error:
+        raise UserError(f"{checkpoint.folder}/config.json: id2label should number the labels from 0") from error
+    return tuple(known[number] for number in sorted(known)) or ("LABEL_0", "LABEL_1")
+
+
+def numbered_by(checkpoint: Checkpoint, rows: Rows) -> Rows:
+    """``rows`` with their labels numbered as the classifier numbers them.
+
+    Raises:
+        UserError: if it knows other labels.
+    """
+    names = label_names(checkpoint)
+    if set(names) == set(rows.label_names):
+        return replace(rows, labels=[names.index(rows.label_names[label]) for label in rows.labels], label_names=names)
+    if len(names) == len(rows.label_names) and all(name == f"LABEL_{i}" for i, name in enumerate(names)):
+        return rows
+    raise UserError(
+        f"{checkpoint.name} knows the labels {', '.join(names)}; the data has {', '.join(rows.label_names)}"
+    )
