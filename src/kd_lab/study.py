@@ -29,6 +29,13 @@ Every other word is one of kd_lab.run and is said to every run, such as data.pat
 Each stage is a sweep of its own: python -m kd_lab.report outputs/sweeps/PLAN-STAGE"""
 
 
+class Ways(Section):
+    """The door's own words."""
+
+    stage: str | None = None
+    list: bool = False
+
+
 class Stage(Section):
     """Rows, each the words of one setting, and the seeds that each is run at; ``words`` are said to all of them."""
 
@@ -90,11 +97,11 @@ def carry_out(words: Sequence[str]) -> None:
     names = doors.names_among(words)
     if len(names) > 1:
         raise UserError(f"name one plan; got {' '.join(names)}")
-    own = dict(word.split("=", 1) for word in words if word.partition("=")[0] in ("stage", "list"))
-    given = [word for word in words if word not in names and word.partition("=")[0] not in own]
+    ways, rest = doors.own(Ways, words)
+    given = [word for word in rest if word not in names]
     name = names[0] if names else "sst2"
-    todo = list(jobs(name, own.get("stage"), given))
-    if own.get("list", "false").lower() == "true":
+    todo = list(jobs(name, ways.stage, given))
+    if ways.list:
         for job in todo:
             terminal.say(" ".join(["python -m kd_lab.run", *job.words]))
         return
