@@ -53,7 +53,7 @@ FLOORS = [
     {"report.runs", "report.gathering", "report.keeping"},
     {"report.baselines", "report.published", "report.comparing"},
     {"report.figures", "report.tables", "report.drawing"},
-    {"report.pictures", "report.rendering"},
+    {"report.pictures", "report.rendering", "report.exported"},
     {"report.marks", "report.lines"},
     {"report.gallery", "report.page"},
     {"dashboard.panels"},

@@ -97,10 +97,12 @@ def compare(order: Order) -> "tuple[Gathered, list[list[Figures]]]":
 def report(order: Order) -> Path:
     """Make it; the folder it is in."""
     gathered, found = compare(order)
-    from kd_lab.report import gallery, keeping, page, published, rendering, tables
+    from kd_lab.report import exported, gallery, keeping, page, published, rendering, tables
 
     own = [tables.of(g, f, order.split, order.mean) for g, f in zip(gathered.groups, found, strict=True)]
     known = published.load() if any(group.name == published.DATA for group in gathered.groups) else []
+    exports = exported.find(order.folder, gathered)
+    of_files = [tables.of_exports(exports)] if exports else []
     printed = [tables.of_published(known)] if known else []
     lists = [("note", gathered.notes), ("warning", tables.warnings(gathered))]
     title = f"Report on {len(gathered.runs)} runs in {order.folder.resolve().name}"
@@ -108,14 +110,14 @@ def report(order: Order) -> Path:
         keeping.keep(gathered.runs, order.place)
     folder = order.folder / FOLDER
     folder.mkdir(exist_ok=True)
-    every = [table for group in own for table in group]
+    every = [*(table for group in own for table in group), *of_files]
     results.write_whole(folder / "report.md", rendering.markdown(title, [*every, *printed], lists))
-    rows = tables.csv_rows([f for group in found for f in group], known)
+    rows = tables.csv_rows([f for group in found for f in group], exports, known)
     results.write_whole(folder / "report.csv", rendering.comma_separated(rows))
     results.write_whole(folder / "report.tex", rendering.latex([*every, *printed]))
     rendering.show(every, lists)
     drawn = [gallery.draw(g, order.split) for g in gathered.groups]
-    results.write_whole(folder / "report.html", page.write(title, own, drawn, printed, lists))
+    results.write_whole(folder / "report.html", page.write(title, own, drawn, [*of_files, *printed], lists))
     terminal.say(f"the report is in {folder}: report.html, report.md, report.csv, report.tex")
     return folder
 

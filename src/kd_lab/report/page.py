@@ -13,7 +13,7 @@ def write(
     title: str,
     tables: Sequence[Sequence[Table]],
     pictures: Sequence[Sequence[Picture]],
-    published: Sequence[Table],
+    others: Sequence[Table],
     lists: Sequence[tuple[str, Sequence[str]]],
 ) -> str:
     """The page; everything but the pictures' own SVG is escaped.
@@ -21,7 +21,7 @@ def write(
     Args:
         title: of the report.
         tables, pictures: of each group of settings.
-        published: figures of others, where there are any.
+        others: tables of no group.
         lists: lines under their headings.
     """
     loader = FileSystemLoader(Path(__file__).parent)
@@ -30,5 +30,5 @@ def write(
     )
     groups = list(zip(tables, pictures, strict=True))
     return environment.get_template("page.html").render(
-        title=title, groups=groups, published=published, lists=lists, words=WORDS
+        title=title, groups=groups, others=others, lists=lists, words=WORDS
     )

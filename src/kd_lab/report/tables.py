@@ -53,6 +53,18 @@ COSTS: Columns = {
     "seconds": ("{seconds}",),
     "warnings": ("{warnings}",),
 }
+EXPORTS: Columns = {
+    "export": ("{setting}",),
+    "format": ("{format}",),
+    "MB": ("{megabytes}",),
+    "of folder": ("{of folder}",),
+    "accuracy %": ("{exported}",),
+    "less original": ("{exported difference}",),
+    "same label %": ("{same label}",),
+    "largest logit difference": ("{largest logit difference}",),
+    "on rows": ("{exported rows}",),
+    "refused": ("{refused}",),
+}
 PUBLISHED: Columns = {
     "system": ("{setting}",),
     "published %": ("{published}",),
@@ -61,7 +73,7 @@ PUBLISHED: Columns = {
     "times smaller": ("{published times smaller}",),
     "source": ("{published source}",),
 }
-WORDS = {"setting", "system", "source", "rows"}
+WORDS = {"setting", "system", "source", "rows", "export", "format", "refused"}
 """Headings of columns that hold words."""
 
 
@@ -122,9 +134,15 @@ def of_published(known: Sequence[Published]) -> Table:
     return _table("Published figures", PUBLISHED, found, note)
 
 
-def csv_rows(found: Sequence[Figures], known: Sequence[Published]) -> list[list[str]]:
-    """One row per setting and one per published figure, one column per figure, under a row of their names."""
-    every = [{"kind": "own", **f} for f in found]
+def of_exports(found: Sequence[Figures]) -> Table:
+    """Files for other programs: what they weigh and answer."""
+    note = "Each beside its original, on the rows it was checked on (python -m kd_lab.export)."
+    return _table("Exports", EXPORTS, found, note)
+
+
+def csv_rows(found: Sequence[Figures], exports: Sequence[Figures], known: Sequence[Published]) -> list[list[str]]:
+    """One row per setting, export and published figure, one column per figure, under a row of their names."""
+    every = [{"kind": "own", **f} for f in found] + [{"kind": "export", **f} for f in exports]
     every += [{"kind": "published", **figures.of_published(entry)} for entry in known]
     names = list(dict.fromkeys(name for row in every for name in row))
     return [names, *([row.get(name, "") for name in names] for row in every)]
