@@ -71,9 +71,8 @@ def ask(words: Sequence[str]) -> Question:
     if split not in SPLITS:
         raise UserError(f"split={split}: should be one of {', '.join(SPLITS)}")
     given = [word for word in words if word not in names and not word.startswith("split=")]
-    found = finished.find(names[0], given)
+    found = finished.find(names[0], given, writes=True)
     checkpoint, checked = found.checkpoint, found.settings
-    results.refuse_unwritable(checked.output_dir)
     data = checked.data
     rows = sources.load(data)
     numbers: Sequence[int] = range(len(rows.texts))

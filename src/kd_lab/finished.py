@@ -45,17 +45,20 @@ class Finished:
         return label_names(self.checkpoint)
 
 
-def find(name: str, words: Sequence[str]) -> Finished:
+def find(name: str, words: Sequence[str], *, writes: bool = False) -> Finished:
     """The classifier ``name``, under the settings ``words``.
 
     Args:
         name: a run's folder (its student), one of its teachers/ folders, any model folder, a name or a hub id.
         words: of a command line, as in kd_lab.run.
+        writes: whether something is to be written below ``output_dir``.
 
     Raises:
-        UserError: for a bad word, or a folder without a classifier.
+        UserError: for a bad word, a place that cannot be written, or a folder without a classifier.
     """
     checked, home = settings.check(settings.compose(words)), home_of(Path(name))
+    if writes:
+        results.refuse_unwritable(checked.output_dir)
     typed = any(word.startswith("data=") for word in words)
     if not typed:
         if lone := [word for word in words if word.startswith("data.")]:

@@ -10,7 +10,7 @@ from pydantic import Field
 from rich import box
 from rich.table import Table
 
-from kd_lab import doors, finished, memory, results, terminal
+from kd_lab import doors, finished, memory, terminal
 from kd_lab.errors import UserError
 from kd_lab.export import making
 from kd_lab.export.record import Export, Order
@@ -68,9 +68,8 @@ def read(words: Sequence[str]) -> Wish:
     if len(names) != 1:
         raise UserError(f"name one run, and settings as name=value; got {' '.join(names) or 'no run'}")
     # What the weights are compared in: products in fewer bits would differ by more than the formats do.
-    found = finished.find(names[0], [*(word for word in rest if word not in names), "precision=float32"])
+    found = finished.find(names[0], [*(word for word in rest if word not in names), "precision=float32"], writes=True)
     making.refuse_missing(order.format)
-    results.refuse_unwritable(found.settings.output_dir)
     return Wish(
         found, order, sending, tuple(word for word in words if word.partition("=")[0] not in Sending.model_fields)
     )
