@@ -231,6 +231,12 @@ def test_usage_and_bad_words_are_answered_quickly(run: Result, tmp_path: Path) -
             speed.read(some)
 
 
+def test_an_export_made_on_the_way_to_its_speed_names_the_command_that_makes_it_alone(run: Result) -> None:
+    name = str(run.folder)
+    race = speed.read([name, "repeats=1", "rows=50", "threads=1", "precision=float32"])
+    assert (race.names, race.asked) == ([name], ["rows=50", "precision=float32"])
+
+
 def test_packages_that_are_missing_are_named(run: Result, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(making, "NEEDED", ("onnx", "no_such_package"))
     with pytest.raises(UserError, match=r"ONNX needs no_such_package: pip install 'kd_lab\[export\]'"):

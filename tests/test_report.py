@@ -299,6 +299,14 @@ def test_a_group_without_the_large_holdout_has_its_tables(tmp_path: Path) -> Non
     assert ["rest" in row for row in found.values()] == [True, False]
 
 
+def test_sentences_that_one_run_names_count_for_all_on_the_same_rows(tmp_path: Path) -> None:
+    for seed in range(2):
+        simulated.run(tmp_path, "kd", seed, rest=100)
+        simulated.run(tmp_path, "metadistil", seed, rest=100, accuracy=0.95, sentences=True)
+    row = compared(tmp_path, "split=rest")["metadistil: bert → distilbert"]
+    assert (row["rows"], row["clusters"]) == ("100", "25")
+
+
 def test_predictions_that_cannot_be_read_cost_only_what_needs_them(tmp_path: Path) -> None:
     for seed in range(2):
         simulated.run(tmp_path, "kd", seed)

@@ -70,10 +70,12 @@ def test_the_same_command_goes_on_and_a_failure_is_named_with_an_exit_code(
 
 
 def test_the_commands_are_said_and_nothing_is_run(tmp_path: Path, folder: Path) -> None:
-    done = kd_lab(str(folder / "mine.yml"), "list=true", "stage=second", folder=tmp_path, door="study")
-    words = "experiment=smoke max_epochs=1 logger=csv method=kd teacher_epochs=1 teacher_finetune_lr=1e-9 seed=3"
-    assert done.stdout.split() == f"python -m kd_lab.run {words}".split()
-    assert not (tmp_path / "outputs").exists()
+    done = kd_lab(
+        str(folder / "mine.yml"), "list=true", "stage=second", "output_dir=my runs", folder=tmp_path, door="study"
+    )
+    words = "experiment=smoke max_epochs=1 logger=csv method=kd teacher_epochs=1 teacher_finetune_lr=1e-9"
+    assert done.stdout == f"python -m kd_lab.run {words} 'output_dir=my runs' seed=3\n"
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -81,6 +83,7 @@ def test_the_commands_are_said_and_nothing_is_run(tmp_path: Path, folder: Path) 
     [
         (None, [], "there is no plan {path}; name a file or one of"),
         (PLAN, ["stage=third"], "stage=third: the plan has first, second"),
+        (PLAN, ["seed=1"], "seed=1: the plan says which seeds"),
         (PLAN, ["method.alfa=1"], "method.alfa"),
         (PLAN.replace("seeds: [3, 4]", "seeds: []"), [], "stages.first.seeds"),
         (PLAN.replace("seeds: [3, 4]", "seed: 3"), [], "stages.first.seeds: Field required"),

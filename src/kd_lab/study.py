@@ -1,5 +1,7 @@
 """The door: python -m kd_lab.study [PLAN] [stage=…] [name=value …]: listed settings at several seeds, in order."""
 
+import shlex
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -99,11 +101,13 @@ def carry_out(words: Sequence[str]) -> None:
         raise UserError(f"name one plan; got {' '.join(names)}")
     ways, rest = doors.own(Ways, words)
     given = [word for word in rest if word not in names]
+    if own := [word for word in given if word.startswith("seed=")]:
+        raise UserError(f"{own[0]}: the plan says which seeds; write one of your own")
     name = names[0] if names else "sst2"
     todo = list(jobs(name, ways.stage, given))
     if ways.list:
         for job in todo:
-            terminal.say(" ".join(["python -m kd_lab.run", *job.words]))
+            terminal.say(shlex.join(["python", "-m", "kd_lab.run", *job.words]))
         return
     results.refuse_unwritable(todo[0].settings.output_dir)
     failed = _run(todo)
@@ -164,11 +168,12 @@ def _run(todo: Sequence[Job]) -> bool:
     for folder in dict.fromkeys(job.folder for job in todo):
         count = sum(job.folder == folder for job in todo)
         folder.mkdir(parents=True, exist_ok=True)
-        results.write_whole(folder / SWEEP, Sweep(jobs=count, started=0).model_dump_json() + "\n")
+        results.write_whole(folder / SWEEP, Sweep(jobs=count, started=time.time()).model_dump_json() + "\n")
     failed = False
+    done = [(job, took) for job in todo if (took := _took(job)) is not None]
     for i, job in enumerate(todo):
-        time = time_left(todo[i:], [(job, took) for job in todo if (took := _took(job)) is not None])
-        terminal.say(f"{i + 1} of {len(todo)}: {job.row}" + (f"; about {time} left" if time else ""))
+        left = time_left(todo[i:], done)
+        terminal.say(f"{i + 1} of {len(todo)}: {job.row}" + (f"; about {left} left" if left else ""))
 
         def train(job: Job = job) -> results.Result:
             # Not at the top: a mistake answers before it.
@@ -176,7 +181,9 @@ def _run(todo: Sequence[Job]) -> bool:
 
             return train(job.settings, one_of_many=True)
 
-        failed |= sweeps.attempt(job.folder, job.number, list(job.words), train, debug=job.settings.debug) is None
+        failed |= sweeps.attempt(job.folder, job.number, job.words, train, debug=job.settings.debug) is None
+        if (took := _took(job)) is not None:
+            done.append((job, took))
     return failed
 
 

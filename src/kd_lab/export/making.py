@@ -14,7 +14,6 @@ from kd_lab.export import record
 from kd_lab.export.record import FORMATS, Export, Format, Order
 from kd_lab.finished import Finished
 
-FOLDER = "exports"
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 
 
@@ -40,7 +39,7 @@ def make(found: Finished, order: Order, words: Sequence[str]) -> tuple[Path, Exp
     """
     identity = found.checkpoint.identity()
     name = results.shortened(found.checkpoint.name.replace("/", "-"), 150)
-    folder = found.settings.output_dir / FOLDER / f"{name}_{identity[:8]}"
+    folder = found.settings.output_dir / record.FOLDER / f"{name}_{identity[:8]}"
     known = record.read(folder)
     same = known is not None and known.identity == identity and known.order.rows == order.rows
     if known and same and known.data == _data(found) and not found.settings.force:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 from kd_lab import downloads, results
 from kd_lab.sections import Count, NotNegative, Section
 
+FOLDER = "exports"
 FILE = "export.json"
 CARD = "README.md"
 Format = Literal["folder", "onnx", "int8"]

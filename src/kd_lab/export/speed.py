@@ -53,11 +53,20 @@ class Ways(Section):
 
 @dataclass(frozen=True)
 class Race:
-    """Who is timed, and how."""
+    """Who is timed, and how.
+
+    Attributes:
+        ways, order: of the measurement and of the exports.
+        runners: the classifiers, and ``names``, theirs as they were typed.
+        asked: the words that are said to every export.
+        words: all of them.
+    """
 
     ways: Ways
     order: Order
     runners: list[Finished]
+    names: list[str]
+    asked: list[str]
     words: list[str]
 
 
@@ -72,22 +81,22 @@ def read(words: Sequence[str]) -> Race:
     Raises:
         UserError: for a bad word, a folder without a classifier, or a package that is not there.
     """
-    ways, rest = doors.own(Ways, words)
-    order, rest = doors.own(Order, rest)
-    names = doors.names_among(rest)
+    ways, all_but_ways = doors.own(Ways, words)
+    order, rest = doors.own(Order, all_but_ways)
+    names = list(dict.fromkeys(doors.names_among(rest)))
     if not names:
         raise UserError("name at least one run, and settings as name=value; got no run")
     given = [*(word for word in rest if word not in names), "precision=float32"]
-    runners = [finished.find(name, given) for name in dict.fromkeys(names)]
+    runners = [finished.find(name, given, writes=True) for name in names]
     making.refuse_missing(order.format)
-    results.refuse_unwritable(runners[0].settings.output_dir)
-    return Race(ways, order, runners, list(words))
+    return Race(ways, order, runners, names, [word for word in all_but_ways if word not in names], list(words))
 
 
 def run(race: Race) -> Path:
     """Measure; the path of the file with the figures."""
     memory.keep_freed()
-    exports = [making.make(one, race.order, ["RUN"]) for one in race.runners]
+    pairs = zip(race.runners, race.names, strict=True)
+    exports = [making.make(one, race.order, [name, *race.asked]) for one, name in pairs]
     from kd_lab.export import checking
 
     texts, _, _ = checking.texts_of(race.runners[0], race.ways.sentences)

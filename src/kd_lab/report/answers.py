@@ -41,6 +41,11 @@ class Answers:
         """In [0, 1]."""
         return float(self.right.mean())
 
+    @property
+    def nested(self) -> bool:
+        """Whether it is known of some rows that they stand inside others."""
+        return not np.array_equal(self.rows, self.clusters)
+
     def reliability(self) -> list[tuple[int, float, float]]:
         """Of each bin of confidence that holds any: rows, mean confidence, accuracy; 15 bins of equal width."""
         place = np.minimum((self.confidence * BINS).astype(int), BINS - 1)
@@ -71,13 +76,14 @@ def of_csv(path: Path) -> Answers | None:
     def same(first: Any, second: Any) -> Array:
         return np.array(compute.equal(first, second).to_numpy(), dtype=bool)
 
+    numbers = rows.to_numpy()
     sure = 1 / np.exp(logits - logits.max(axis=1, keepdims=True)).sum(axis=1)
     taught = table["teachers"] if "teachers" in table.column_names else None
     return Answers(
-        rows=rows.to_numpy(),
+        rows=numbers,
         right=same(label, said),
         confidence=sure,
-        clusters=(table["sentence"] if "sentence" in table.column_names else rows).to_numpy(),
+        clusters=table["sentence"].to_numpy() if "sentence" in table.column_names else numbers,
         teachers_right=None if taught is None else same(taught, label),
         agrees=None if taught is None else same(taught, said),
     )
@@ -119,7 +125,7 @@ def keep(answers: Answers, folder: Path, digest: str, split: str) -> None:
 def _of_kept(path: Path, rows: Path) -> Answers | None:
     try:
         found, known = _arrays(path), _arrays(rows)
-        numbers, clusters, confidence = known["rows"], known["clusters"], found.pop("confidence") / FINEST
+        numbers, confidence = known["rows"], found.pop("confidence") / FINEST
         facts = {name: np.unpackbits(bits, count=len(numbers)).astype(bool) for name, bits in found.items()}
         if len(confidence) != len(numbers):
             return None
@@ -127,7 +133,7 @@ def _of_kept(path: Path, rows: Path) -> Answers | None:
             rows=numbers,
             right=facts["right"],
             confidence=confidence,
-            clusters=numbers if np.array_equal(numbers, clusters) else clusters,
+            clusters=known["clusters"],
             teachers_right=facts.get("teachers_right"),
             agrees=facts.get("agrees"),
         )

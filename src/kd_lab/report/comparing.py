@@ -96,7 +96,7 @@ def _over_rows(found: Sequence[Comparison | None], pairs: Sequence[Sequence[tupl
     if not known:
         return
     # Runs of an earlier version do not name the sentences; the rows are the same.
-    told = next((answers for answers in known if answers.clusters is not answers.rows), known[0])
+    told = next((answers for answers in known if answers.nested), known[0])
     for one, those in zip(found, pairs, strict=True):
         answers = [tuple(run.answers.get(split) for run in pair) for pair in those]
         if one is None or any(a is None or not np.array_equal(a.rows, told.rows) for pair in answers for a in pair):

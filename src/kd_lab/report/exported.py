@@ -8,8 +8,6 @@ from kd_lab.export.record import Export, Weights
 from kd_lab.report.figures import Figures, percent, points
 from kd_lab.report.gathering import Gathered
 
-FOLDER = "exports"
-
 
 def find(folder: Path, gathered: Gathered) -> list[Figures]:
     """One per format of each export in ``folder``; those of runs that are gathered bear their labels."""
@@ -19,7 +17,7 @@ def find(folder: Path, gathered: Gathered) -> list[Figures]:
         for setting in group.settings
         for run in setting.runs
     }
-    every = [export for path in sorted(folder.glob(f"{FOLDER}/*")) if (export := record.read(path))]
+    every = [export for path in sorted(folder.glob(f"{record.FOLDER}/*")) if (export := record.read(path))]
     return [dict(_of(export, weights, labels)) for export in every for weights in export.weights]
 
 
