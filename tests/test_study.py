@@ -66,7 +66,9 @@ def test_the_same_command_goes_on_and_a_failure_is_named_with_an_exit_code(
     assert done.stdout.count("found finished") == 4
     assert "5 of 5: teacher_finetune_lr=1e-9 seed=3" in done.stdout
     assert "mine-second" in done.stdout
-    assert "job 1 (experiment=smoke" in done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert "job 1 (experiment=smoke" in last
+    assert "teacher tiny-bert has" in last
 
 
 def test_the_commands_are_said_and_nothing_is_run(tmp_path: Path, folder: Path) -> None:
