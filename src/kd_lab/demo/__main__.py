@@ -71,6 +71,7 @@ def show(order: Order) -> None:
     with serving.listen(place.host, place.port) as listening:
         memory.keep_freed()
         serving.keep_to_oneself()
+        terminal.say(f"loading {len(order.found)} {'models' if order.found[1:] else 'model'}")
         # Seconds of imports, after everything that can be refused.
         from kd_lab.demo import page
         from kd_lab.demo.answering import Panel

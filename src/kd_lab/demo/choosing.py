@@ -97,7 +97,7 @@ def _role(name: str, run: Result | None) -> str:
 
 
 def _teachers(run: Result) -> Iterator[Candidate]:
-    """Each teacher as it was before it taught, where the run that made it is there; else what the student's run kept."""
+    """Each teacher as it was before it taught, where the run that made it is there; else what the run kept of it."""
     for number, teacher in enumerate(run.teachers, 1):
         made = run.folder.parent / teacher.made_by if teacher.made_by else None
         kept = sorted(run.folder.glob(f"teachers/{number}-*"))

@@ -28,6 +28,10 @@ ANNOUNCE = "() => document.getElementById('answer')?.setAttribute('aria-live', '
 
 def build(panel: Panel, output_dir: Path) -> gr.Blocks:
     """The page of ``panel``, with the report of the runs in ``output_dir``."""
+
+    def answered(text: str) -> str:
+        return rendering.answer(panel.answer(text))
+
     with gr.Blocks(title="kd_lab", analytics_enabled=False) as blocks:
         gr.Markdown(HEADING)
         with gr.Tab("Ask"):
@@ -35,13 +39,18 @@ def build(panel: Panel, output_dir: Path) -> gr.Blocks:
             text = gr.Textbox(label="Text", value=EXAMPLES[0], lines=1, max_lines=8, max_length=LONGEST, autofocus=True)
             ask = gr.Button("Ask all models", variant="primary")
             answer = gr.HTML(elem_id="answer", js_on_load=None)
-            gr.Examples(EXAMPLES, text, label="Examples", example_labels=[_short(example) for example in EXAMPLES])
+            gr.Examples(
+                EXAMPLES,
+                text,
+                answer,
+                answered,
+                cache_examples=False,
+                run_on_click=True,
+                example_labels=[_short(example) for example in EXAMPLES],
+                api_visibility="private",
+            )
         with gr.Tab("Report") as tab:
-            report = gr.HTML(js_on_load=None)
-
-        def answered(text: str) -> str:
-            return rendering.answer(panel.answer(text))
-
+            report = gr.HTML(elem_id="report", js_on_load=None)
         gr.on(
             [ask.click, text.submit],
             answered,
@@ -51,7 +60,7 @@ def build(panel: Panel, output_dir: Path) -> gr.Blocks:
             concurrency_limit=1,
             show_progress="minimal",
         )
-        tab.select(lambda: rendering.report(output_dir), None, report, api_name=False)
+        tab.select(lambda: rendering.report(output_dir), None, report, api_visibility="private")
         blocks.load(None, None, None, js=ANNOUNCE)
     return blocks.queue(max_size=MOST_WAITING, api_open=False)
 
