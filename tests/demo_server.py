@@ -1,4 +1,4 @@
-"""The demo as a person starts it, in a process that writes down whom it speaks to."""
+"""The demo as a person starts it, in this process or another, with an ear for whom it speaks to."""
 
 import json
 import os
@@ -6,41 +6,47 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
+import pytest
 
-WATCH = """
-import os, sys
+from kd_lab import terminal
+from kd_lab.demo import __main__ as door
 
-def watch(event, details):
+OWN = (None, "", "127.0.0.1", "localhost", "::1")
+asked: list[object] = []
+"""Hosts that this process asked, beside its own."""
+
+
+def watch(event: str, details: Any) -> None:
+    """A hook of sys.addaudithook."""
     if event == "socket.getaddrinfo":
         host = details[0]
     elif event == "socket.connect" and isinstance(details[1], tuple):
         host = details[1][0]
     else:
         return
-    host = host.decode() if isinstance(host, bytes) else host
-    if host not in (None, "", "127.0.0.1", "localhost", "::1"):
-        with open(os.environ["ASKED_HOSTS"], "a") as file:
-            file.write(f"{host}\\n")
+    if (host.decode() if isinstance(host, bytes) else host) not in OWN:
+        asked.append(host)
+
 
 sys.addaudithook(watch)
-"""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Demo:
-    """A running demo: its address, what it said, and the file of the hosts that its process asked."""
+    """A running demo: its address, and what it said."""
 
-    url: str
-    said: list[str]
-    process: "subprocess.Popen[str]"
-    asked: Path
+    url: str = ""
+    said: list[str] = field(default_factory=list)
 
     def answer(self, text: object) -> str:
         """Of gradio's API, as HTML."""
@@ -53,37 +59,60 @@ class Demo:
 
 
 @contextmanager
-def running(words: Sequence[str], folder: Path) -> Iterator[Demo]:
-    """``python -m kd_lab.demo WORDS``, ended by Ctrl-C."""
-    watching = folder / "watching"
-    watching.mkdir()
-    (watching / "sitecustomize.py").write_text(WATCH, encoding="utf-8")
-    path = os.pathsep.join([str(watching), *filter(None, [os.environ.get("PYTHONPATH")])])
-    environment = {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "ASKED_HOSTS": str(folder / "asked")}
+def here(words: Sequence[str], patch: pytest.MonkeyPatch) -> Iterator[Demo]:
+    """The door in a thread of this process, until the end of the block."""
+    import uvicorn
+
+    demo, servers, there = Demo(), [], threading.Event()
+
+    class Kept(uvicorn.Server):
+        def __init__(self, config: uvicorn.Config):
+            super().__init__(config)
+            servers.append(self)
+
+    def say(line: str) -> None:
+        demo.said.append(line)
+        if found := re.search(r"http://\S+:\d+", line):
+            demo.url = found[0]
+            there.set()
+
+    patch.setattr(uvicorn, "Server", Kept)
+    patch.setattr(terminal, "say", say)
+    thread = threading.Thread(target=lambda: door.show(door.read(words)))
+    thread.start()
+    assert there.wait(120)
+    yield demo
+    servers[0].should_exit = True
+    thread.join(20)
+    assert not thread.is_alive()
+
+
+@contextmanager
+def elsewhere(words: Sequence[str], folder: Path) -> Iterator[tuple[Demo, "subprocess.Popen[str]"]]:
+    """``python -m kd_lab.demo WORDS`` in a process of its own, ended by Ctrl-C."""
     command = [sys.executable, "-m", "kd_lab.demo", *words]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(
         command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
         assert process.stdout is not None
-        said: list[str] = []
+        demo = Demo()
         for line in process.stdout:
-            said.append(line.strip())
+            demo.said.append(line.strip())
             if found := re.search(r"http://\S+:\d+", line):
+                demo.url = found[0]
                 break
-        else:
-            raise AssertionError("\n".join(said))
         try:
-            yield Demo(found[0], said, process, folder / "asked")
+            assert demo.url, demo.said
+            yield demo, process
         finally:
             process.send_signal(signal.SIGINT)
-            said.extend(line.strip() for line in process.stdout)
+            demo.said.extend(line.strip() for line in process.stdout)
             process.wait(20)
 
 
 def users(demo: Demo, count: int, seconds: float) -> list[str]:
     """The answers to ``count`` users who ask one text after another for so long."""
-    from concurrent.futures import ThreadPoolExecutor
-
     end = time.monotonic() + seconds
 
     def one(number: int) -> list[str]:

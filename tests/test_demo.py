@@ -1,12 +1,15 @@
 """The demo: which models, what they say, what moved them, and the page in a browser, on models that know the toy."""
 
+import os
 import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import demo_server
 import pytest
-from demo_server import Demo, running, users
+import simulated
+from demo_server import Demo, users
 from playwright.sync_api import Browser, Page, sync_playwright
 from shell import timed
 from test_report_page import CHROMIUM
@@ -30,9 +33,9 @@ HOSTILE = {
 
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MetaDistil with one and with two teachers, and KD."""
+    """MetaDistil with one and with two teachers."""
     folder = tmp_path_factory.mktemp("desk") / "outputs"
-    for words in (["teacher=tiny-bert"], ["teacher=tiny-bert+tiny-roberta"], ["method=kd", "teacher=tiny-bert"]):
+    for words in (["teacher=tiny-bert"], ["teacher=tiny-bert+tiny-roberta"]):
         quick = ["max_epochs=1", "trainer.enable_progress_bar=false", f"output_dir={folder}"]
         kd_lab.train(["experiment=smoke", *words, *quick])
     return folder
@@ -45,15 +48,25 @@ def panel(outputs: Path) -> Panel:
 
 def test_the_newest_of_each_kind_and_their_teachers_are_found(outputs: Path) -> None:
     chosen = choosing.choose([], outputs)
+    bert, roberta = (one.name for one in chosen[:2])
     assert [(one.role, one.shown) for one in chosen] == [
         ("teacher", "tiny-bert"),
         ("teacher", "tiny-roberta"),
         ("MetaDistil student", "tiny-distilbert"),
         ("two-teacher student", "tiny-distilbert"),
-        ("KD student", "tiny-distilbert"),
     ]
-    bert, roberta = (one.name for one in chosen[:2])
-    assert [list(one.taught_by) for one in chosen] == [[], [], [bert], [bert, roberta], [bert]]
+    assert [list(one.taught_by) for one in chosen] == [[], [], [bert], [bert, roberta]]
+
+
+def test_all_are_of_the_data_of_the_newest_run(outputs: Path, tmp_path: Path) -> None:
+    older = simulated.run(tmp_path, "kd", 0, student="older")
+    os.utime(older / "result.json", (1, 1))
+    newer = simulated.run(tmp_path, "kd", 1, student="newer")
+    os.utime(newer / "result.json", (2, 2))
+    assert [(one.role, one.name) for one in choosing.choose([], tmp_path)] == [("KD student", str(newer))]
+    for path in outputs.iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    assert {one.shown for one in choosing.choose([], tmp_path)} == {"tiny-bert", "tiny-roberta", "tiny-distilbert"}
 
 
 def test_named_models_go_before_what_would_be_found(outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +131,7 @@ def test_any_text_gets_an_answer_of_bounded_length(panel: Panel) -> None:
         assert (found.said, found.notes) == ((), ["There are no words to judge: type a sentence."])
     for text in ("x", "🙂🙂🙂", "这部电影很好看", "ужасный фильм", "a\0b \ud800 c", "!?", "x" * 5000, "مرحبا بالعالم"):
         found = panel.answer(text)
-        assert len(found.said) == 5
+        assert len(found.said) == 4
         assert 1 <= len(found.parts) <= answering.PARTS
     assert len(panel.answer("这部电影很好看").parts) == 7
     long = panel.answer("word " * 1000)
@@ -135,11 +148,11 @@ def said(role: str, label: str) -> Said:
 
 
 def test_disagreement_is_with_ones_own_teacher(panel: Panel) -> None:
-    labels = ["positive", "negative", "positive", "positive", "negative"]
+    labels = ["positive", "negative", "negative", "positive"]
     answers = [said(m.candidate.role, label) for m, label in zip(panel.members, labels, strict=True)]
     assert panel._disagreements(answers) == [
+        "The MetaDistil student m says negative, its teacher m positive.",
         "The two-teacher student m says positive, its teacher m negative.",
-        "The KD student m says negative, its teacher m positive.",
     ]
 
 
@@ -177,25 +190,32 @@ def test_help_is_quick(tmp_path: Path) -> None:
     assert seconds < 1.5
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        ("", "outputs holds no finished run; make one with python -m kd_lab.run experiment=quickstart, or name one"),
-        ("./outputs/none", "there is no model './outputs/none'"),
-        ("tiny-bert models=tiny", "tiny-bert holds no trained classifier"),
-        ("port=high", "port=high: should be a valid integer"),
-        ("port=65536", "port=65536: should be less than or equal to 65535"),
-        ("host=", "host=: should have at least 1 character"),
-        ("methd=kd", "methd"),
-    ],
-)
-def test_a_bad_word_is_refused_in_one_line_within_two_seconds(words: str, message: str, tmp_path: Path) -> None:
+BAD = {
+    "": "outputs holds no finished run; make one with python -m kd_lab.run experiment=quickstart, or name one",
+    "tiny-bert models=tiny": "tiny-bert holds no trained classifier",
+    "./outputs/none": "there is no model './outputs/none'",
+    "port=high": "port=high: should be a valid integer",
+    "port=65536": "port=65536: should be less than or equal to 65535",
+    "host=": "host=: should have at least 1 character",
+}
+
+
+@pytest.mark.parametrize("words", list(BAD)[:2])
+def test_a_bad_word_is_refused_in_one_line_within_two_seconds(words: str, tmp_path: Path) -> None:
     seconds, done = timed(*words.split(), folder=tmp_path, enough=2, door="demo")
     assert done.returncode == 2
     (line,) = done.stderr.strip().splitlines()
-    assert message in line
+    assert BAD[words] in line
     assert list(tmp_path.iterdir()) == []
     assert seconds < 2
+
+
+@pytest.mark.parametrize("words", list(BAD)[2:])
+def test_a_bad_word_is_named(words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError) as caught:
+        door.read(words.split())
+    assert BAD[words] in str(caught.value)
 
 
 def test_a_port_that_is_taken_leads_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,26 +233,39 @@ def test_a_port_that_is_taken_leads_to_the_next(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.fixture(scope="module")
-def demo(outputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+def demo(outputs: Path) -> Iterator[Demo]:
     pytest.importorskip("gradio")
-    with running(["port=0", f"output_dir={outputs}"], tmp_path_factory.mktemp("demo")) as started:
+    before = len(demo_server.asked)
+    with pytest.MonkeyPatch.context() as patch, demo_server.here(["port=0", f"output_dir={outputs}"], patch) as started:
         yield started
     assert started.said[-1] == "stopped"
-    assert started.process.returncode == 0
-    assert not started.asked.exists(), started.asked.read_text(encoding="utf-8")
+    assert demo_server.asked[before:] == []
 
 
-def test_it_says_what_it_loaded_and_where_the_page_is(demo: Demo, outputs: Path) -> None:
-    assert demo.said[0] == "loading 5 models"
+def test_it_says_what_it_loaded_and_where_the_page_is(demo: Demo) -> None:
+    assert demo.said[0] == "loading 4 models"
     assert re.fullmatch(r"MetaDistil student: tiny-distilbert \(.*/student\)", demo.said[3])
-    assert re.fullmatch(r"the page is at http://127\.0\.0\.1:\d+; Ctrl-C ends it", demo.said[6])
-    assert not [line for line in demo.said if "warning" in line.lower()]
+    assert re.fullmatch(r"the page is at http://127\.0\.0\.1:\d+; Ctrl-C ends it", demo.said[5])
+    assert len(demo.said) == 6
+
+
+@pytest.mark.slow
+def test_a_process_of_its_own_warns_of_nothing_and_ends_with_ctrl_c(outputs: Path, tmp_path: Path) -> None:
+    with demo_server.elsewhere(["port=0", f"output_dir={outputs}"], tmp_path) as (started, process):
+        assert "Two-teacher student" in started.answer("a wonderful film")
+    assert process.returncode == 0
+    assert [line.partition(":")[0] for line in started.said] == [
+        "loading 4 models",
+        *("teacher", "teacher", "MetaDistil student", "two-teacher student"),
+        "the page is at http",
+        "stopped",
+    ]
 
 
 def test_many_users_at_once_are_answered(demo: Demo) -> None:
-    answers = users(demo, 20, seconds=2)
+    answers = users(demo, 20, seconds=1)
     assert len(answers) >= 20
-    assert all(answer.count("<tr>") == 6 for answer in answers)
+    assert all(answer.count("<tr>") == 5 for answer in answers)
 
 
 @pytest.mark.slow
@@ -296,12 +329,10 @@ def test_a_person_asks_and_reads_what_each_model_says(opened: tuple[Page, list[s
     page, wrong = opened
     assert page.get_by_label("Text", exact=True).input_value() == "NLP is fun."
     ask(page, "NLP is fun.")
-    assert page.locator(".kd-label").all_inner_texts() == [
-        label for label in page.locator(".kd-label").all_inner_texts() if label in ("Positive", "Negative")
-    ]
-    assert page.locator(".kd-label").count() == 5
+    assert set(page.locator(".kd-label").all_inner_texts()) <= {"Positive", "Negative"}
+    assert page.locator(".kd-label").count() == 4
     roles = page.locator(".kd-role").all_inner_texts()
-    assert roles == ["Teacher", "Teacher", "MetaDistil student", "Two-teacher student", "KD student"]
+    assert roles == ["Teacher", "Teacher", "MetaDistil student", "Two-teacher student"]
     assert "There are no words to judge" in ask(page, "")
     assert LOUD in ask(page, LOUD)
     assert page.locator("#answer script").count() == 0

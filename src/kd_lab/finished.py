@@ -55,7 +55,12 @@ def find(name: str, words: Sequence[str]) -> Finished:
     Raises:
         UserError: for a bad word, or a folder without a classifier.
     """
-    checked, home = settings.check(settings.compose(words)), home_of(Path(name))
+    return under(settings.check(settings.compose(words)), name, words)
+
+
+def under(checked: Settings, name: str, words: Sequence[str]) -> Finished:
+    """The classifier ``name`` under settings that are checked; the arguments and errors are those of :func:`find`."""
+    home = home_of(Path(name))
     typed = any(word.startswith("data=") for word in words)
     if not typed:
         if lone := [word for word in words if word.startswith("data.")]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
@@ -25,6 +25,11 @@ host=       127.0.0.1 (default): this machine only; 0.0.0.0: everyone who can re
 port=       7860 (default), or the next that is free
 
 Every other word of kd_lab.run is understood as well, such as output_dir= and precision=."""
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+    from kd_lab.demo.answering import Panel
 
 
 class Place(Section):
@@ -58,9 +63,10 @@ def read(words: Sequence[str]) -> Order:
     names = doors.names_among(rest)
     # What pipelines of other libraries compute in, so that the answers are theirs.
     given = ["precision=float32", *(word for word in rest if word not in names)]
-    output_dir = settings.check(settings.compose(given)).output_dir
-    candidates = choosing.choose(names, output_dir)
-    return Order([(candidate, finished.find(candidate.name, given)) for candidate in candidates], place, output_dir)
+    checked = settings.check(settings.compose(given))
+    candidates = choosing.choose(names, checked.output_dir)
+    found = [(candidate, finished.under(checked, candidate.name, given)) for candidate in candidates]
+    return Order(found, place, checked.output_dir)
 
 
 def show(order: Order) -> None:
@@ -73,19 +79,23 @@ def show(order: Order) -> None:
         serving.keep_to_oneself()
         terminal.say(f"loading {len(order.found)} {'models' if order.found[1:] else 'model'}")
         # Seconds of imports, after everything that can be refused.
-        from kd_lab.demo import page
         from kd_lab.demo.answering import Panel
 
         panel = Panel(order.found)
         for candidate, found in order.found:
             terminal.say(f"{candidate.role}: {candidate.shown} ({found.checkpoint.folder})")
-        app = serving.application(page.build(panel, order.output_dir))
-        address = serving.url(listening)
-        if place.port and not address.endswith(f":{place.port}"):
-            terminal.say(f"port {place.port} is taken")
-        terminal.say(f"the page is at {address}; Ctrl-C ends it")
-        serving.serve(app, listening)
+        serving.serve(lambda: _announced(order, panel, serving.url(listening)), listening)
     terminal.say("stopped")
+
+
+def _announced(order: Order, panel: "Panel", address: str) -> "ASGIApp":
+    from kd_lab.demo import page
+
+    app = serving.application(page.build(panel, order.output_dir))
+    if order.place.port and not address.endswith(f":{order.place.port}"):
+        terminal.say(f"port {order.place.port} is taken")
+    terminal.say(f"the page is at {address}; Ctrl-C ends it")
+    return app
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from kd_lab import results
 from kd_lab.errors import UserError
-from kd_lab.report.runs import plain
 from kd_lab.results import Result
 
 MOST = 6
@@ -49,7 +48,7 @@ def choose(names: Sequence[str], output_dir: Path) -> list[Candidate]:
         run = results.read(Path(name))
         teachers = list(_teachers(run)) if run else []
         taught |= {teacher.name: teacher for teacher in teachers}
-        shown = plain(run.student.name if run else Path(name).name)
+        shown = _shown(run.student.name) if run else Path(name).name
         chosen[name] = Candidate(_role(name, run), name, shown, [teacher.name for teacher in teachers])
     room = MOST - len(chosen)
     others = [teacher for name, teacher in taught.items() if name not in chosen][:room]
@@ -102,9 +101,16 @@ def _teachers(run: Result) -> Iterator[Candidate]:
         made = run.folder.parent / teacher.made_by if teacher.made_by else None
         kept = sorted(run.folder.glob(f"teachers/{number}-*"))
         if made and results.read(made):
-            yield Candidate(TEACHER, _absolute(str(made)), plain(teacher.name))
+            yield Candidate(TEACHER, _absolute(str(made)), _shown(teacher.name))
         elif kept:
-            yield Candidate(TEACHER, _absolute(str(kept[0])), plain(teacher.name))
+            yield Candidate(TEACHER, _absolute(str(kept[0])), _shown(teacher.name))
+
+
+def _shown(name: str) -> str:
+    # It imports numpy, after what can be refused.
+    from kd_lab.report.runs import plain
+
+    return plain(name)
 
 
 def _absolute(name: str) -> str:

@@ -1,8 +1,10 @@
 """The page on a port of this machine, under rules that let it speak to nobody else."""
 
+import asyncio
 import errno
 import os
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -118,13 +120,17 @@ def _refusal(scope: "Scope") -> int | None:
     return 413 if int(length) > LARGEST else None
 
 
-def serve(app: "ASGIApp", listening: socket.socket) -> None:
-    """Until Ctrl-C."""
+def serve(build: Callable[[], "ASGIApp"], listening: socket.socket) -> None:
+    """What ``build`` makes, until Ctrl-C."""
     import uvicorn
 
-    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=1)
+    async def served() -> None:
+        # Where no loop is running, gradio makes some of its own and never closes them.
+        config = uvicorn.Config(build(), log_level="warning", access_log=False, timeout_graceful_shutdown=1)
+        await uvicorn.Server(config).serve(sockets=[listening])
+
     with suppress(KeyboardInterrupt):
-        uvicorn.Server(config).run(sockets=[listening])
+        asyncio.run(served())
 
 
 def keep_to_oneself() -> None:
