@@ -116,7 +116,7 @@ def users(demo: Demo, count: int, seconds: float) -> list[str]:
     end = time.monotonic() + seconds
 
     def one(number: int) -> list[str]:
-        found = []
+        found: list[str] = []
         while time.monotonic() < end or not found:
             found.append(demo.answer(f"user {number} asks for the {len(found)}. time"))
         return found

@@ -5,12 +5,12 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 import demo_server
 import pytest
 import simulated
 from demo_server import Demo, users
-from playwright.sync_api import Browser, Page, sync_playwright
 from shell import timed
 from test_report_page import CHROMIUM
 
@@ -21,6 +21,11 @@ from kd_lab.demo import answering, choosing, rendering, serving
 from kd_lab.demo.answering import Answer, Panel, Part, Said
 from kd_lab.errors import UserError
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Dialog, Page
+
+Opened: TypeAlias = "tuple[Page, list[str]]"
+"""The page, and what was wrong with it: other hosts that it asks, errors, and windows of alert()."""
 LOUD = "<script>alert(1)</script>"
 HOSTILE = {
     "a script": LOUD,
@@ -289,24 +294,33 @@ def test_what_is_too_large_or_a_file_is_refused(demo: Demo) -> None:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def browser() -> Iterator["Browser"]:
+    driver = pytest.importorskip("playwright.sync_api")
     if not CHROMIUM:
         pytest.skip("no chromium here")
-    with sync_playwright() as play:
+    with driver.sync_playwright() as play:
         opened = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield opened
         opened.close()
 
 
 @pytest.fixture
-def opened(demo: Demo, browser: Browser) -> Iterator[tuple[Page, list[str]]]:
-    """The page, and what was wrong with it: other hosts that it asks, errors, and windows of alert()."""
+def opened(demo: Demo, browser: "Browser") -> Iterator[Opened]:
     page, wrong = browser.new_page(viewport={"width": 390, "height": 900}, color_scheme="dark"), []
-    page.on("request", lambda r: foreign(r.url, demo.url) and wrong.append(r.url))
-    page.on("websocket", lambda w: wrong.append(w.url))
-    page.on("console", lambda m: m.type == "error" and wrong.append(m.text))
-    page.on("pageerror", lambda e: wrong.append(str(e)))
-    page.on("dialog", lambda d: (wrong.append(d.message), d.dismiss()))
+
+    def at(line: str, *, fine: bool = False) -> None:
+        if not fine:
+            wrong.append(line)
+
+    def dismiss(dialog: "Dialog") -> None:
+        wrong.append(dialog.message)
+        dialog.dismiss()
+
+    page.on("request", lambda request: at(request.url, fine=not foreign(request.url, demo.url)))
+    page.on("websocket", lambda socket: at(socket.url))
+    page.on("console", lambda message: at(message.text, fine=message.type != "error"))
+    page.on("pageerror", lambda error: at(str(error)))
+    page.on("dialog", dismiss)
     page.goto(demo.url)
     yield page, wrong
     page.close()
@@ -316,7 +330,7 @@ def foreign(url: str, own: str) -> bool:
     return not url.startswith((f"{own}/", "data:", "blob:"))
 
 
-def ask(page: Page, text: str) -> str:
+def ask(page: "Page", text: str) -> str:
     """Type it, press the button, and read the answer."""
     page.evaluate("document.querySelector('.kd-answer')?.remove()")
     page.get_by_label("Text", exact=True).fill(text)
@@ -325,7 +339,7 @@ def ask(page: Page, text: str) -> str:
     return page.locator("#answer").inner_text()
 
 
-def test_a_person_asks_and_reads_what_each_model_says(opened: tuple[Page, list[str]]) -> None:
+def test_a_person_asks_and_reads_what_each_model_says(opened: Opened) -> None:
     page, wrong = opened
     assert page.get_by_label("Text", exact=True).input_value() == "NLP is fun."
     ask(page, "NLP is fun.")
@@ -343,7 +357,7 @@ def test_a_person_asks_and_reads_what_each_model_says(opened: tuple[Page, list[s
     assert wrong == []
 
 
-def test_the_keyboard_is_enough(opened: tuple[Page, list[str]]) -> None:
+def test_the_keyboard_is_enough(opened: Opened) -> None:
     page, wrong = opened
     page.get_by_label("Text", exact=True).fill("a wonderful film")
     page.get_by_label("Text", exact=True).press("Enter")
@@ -359,7 +373,7 @@ def test_the_keyboard_is_enough(opened: tuple[Page, list[str]]) -> None:
     assert wrong == []
 
 
-def test_the_report_stands_in_a_tab(opened: tuple[Page, list[str]], outputs: Path) -> None:
+def test_the_report_stands_in_a_tab(opened: Opened, outputs: Path) -> None:
     page, wrong = opened
     page.get_by_role("tab", name="Report").click()
     page.wait_for_selector("#report .kd-answer")
@@ -374,7 +388,7 @@ def test_the_report_stands_in_a_tab(opened: tuple[Page, list[str]], outputs: Pat
     assert all("sandboxed" in line for line in wrong)
 
 
-def test_the_page_cannot_ask_another_host(opened: tuple[Page, list[str]]) -> None:
+def test_the_page_cannot_ask_another_host(opened: Opened) -> None:
     page, wrong = opened
     page.evaluate("fetch('http://192.0.2.1/').catch(() => null)")
     page.evaluate("new Image().src = 'http://192.0.2.1/x.png'")

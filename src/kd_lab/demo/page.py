@@ -62,7 +62,8 @@ def build(panel: Panel, output_dir: Path) -> gr.Blocks:
         )
         tab.select(lambda: rendering.report(output_dir), None, report, api_visibility="private")
         blocks.load(None, None, None, js=ANNOUNCE)
-    return blocks.queue(max_size=MOST_WAITING, api_open=False)
+    blocks.queue(max_size=MOST_WAITING, api_open=False)
+    return blocks
 
 
 def theme() -> gr.themes.Base:
