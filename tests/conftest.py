@@ -12,9 +12,10 @@ import pytest
 import torch
 from torch import nn
 
-from kd_lab import catalogue, models, quiet, settings, sources, splits
+from kd_lab import catalogue, experiment, models, quiet, settings, sources, splits
 from kd_lab.data import TextDataModule
 from kd_lab.models import Classifier
+from kd_lab.results import Result
 from kd_lab.settings import Settings
 
 TINY = {"bert": "tiny-bert", "distilbert": "tiny-distilbert", "roberta": "tiny-roberta"}
@@ -32,6 +33,19 @@ def _quiet_and_alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         if "KD_LAB_CACHE" not in os.environ:
             patch.setenv("KD_LAB_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="session")
+def quickstart(tmp_path_factory: pytest.TempPathFactory) -> Result:
+    """The finished run of experiment=quickstart as it is shipped: real weights, real sentences, minutes."""
+    folder = tmp_path_factory.mktemp("quickstart")
+    words = ["experiment=quickstart", "logger=csv", "trainer.enable_progress_bar=false", f"output_dir={folder}"]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(os.cpu_count() or 1)
+    try:
+        return experiment.train(settings.check(settings.compose(words)))
+    finally:
+        torch.set_num_threads(threads)
 
 
 @pytest.fixture
