@@ -78,7 +78,8 @@ def here(words: Sequence[str], patch: pytest.MonkeyPatch) -> Iterator[Demo]:
 
     patch.setattr(uvicorn, "Server", Kept)
     patch.setattr(terminal, "say", say)
-    thread = threading.Thread(target=lambda: door.show(door.read(words)))
+    order = door.read(words)
+    thread = threading.Thread(target=lambda: door.show(order))
     thread.start()
     assert there.wait(120)
     yield demo

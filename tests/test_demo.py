@@ -20,6 +20,7 @@ from kd_lab.demo import __main__ as door
 from kd_lab.demo import answering, choosing, rendering, serving
 from kd_lab.demo.answering import Answer, Panel, Part, Said
 from kd_lab.errors import UserError
+from kd_lab.results import Result
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Dialog, Page
@@ -394,3 +395,19 @@ def test_the_page_cannot_ask_another_host(opened: Opened) -> None:
     page.evaluate("new Image().src = 'http://192.0.2.1/x.png'")
     page.wait_for_timeout(200)
     assert len([line for line in wrong if "192.0.2.1" in line and "Content Security Policy" in line]) >= 2
+
+
+@pytest.mark.slow
+def test_models_that_know_films_tell_praise_from_blame(quickstart: Result, browser: "Browser", tmp_path: Path) -> None:
+    wanted = {"NLP is fun.": "Positive", "a tedious, joyless mess": "Negative"}
+    with demo_server.elsewhere(["port=0", str(quickstart.folder)], tmp_path) as (started, _):
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.goto(started.url)
+        for text, label in wanted.items():
+            ask(page, text)
+            assert page.locator(".kd-role").all_inner_texts() == ["Teacher", "MetaDistil student"]
+            assert page.locator(".kd-label").all_inner_texts() == [label, label], text
+        # What a reader would say decides: the student was moved by the same words.
+        marked = page.locator(".kd-text [class^=kd-for]:not(.kd-for-0)").all_inner_texts()
+        assert {"tedious,", "joyless", "mess"} & set(marked)
+        page.close()
