@@ -70,7 +70,14 @@ def theme() -> gr.themes.Base:
     """Of gradio's, with the letters that the reader's system has: no font is fetched."""
     own = [gr.themes.Font("system-ui"), gr.themes.Font("sans-serif")]
     fixed = [gr.themes.Font("ui-monospace"), gr.themes.Font("monospace")]
-    return gr.themes.Default(primary_hue="cyan", neutral_hue="slate", font=own, font_mono=fixed)
+    plain = gr.themes.Default(primary_hue="cyan", neutral_hue="slate", font=own, font_mono=fixed)
+    # White letters on gradio's own cyan are hard to read.
+    return plain.set(
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
+        button_primary_background_fill_dark="*primary_700",
+        button_primary_background_fill_hover_dark="*primary_600",
+    )
 
 
 def _short(text: str) -> str:
