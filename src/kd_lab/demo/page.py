@@ -32,7 +32,8 @@ def build(panel: Panel, output_dir: Path) -> gr.Blocks:
     def answered(text: str) -> str:
         return rendering.answer(panel.answer(text))
 
-    with gr.Blocks(title="kd_lab", analytics_enabled=False) as blocks:
+    blocks: gr.Blocks = gr.Blocks(title="kd_lab", analytics_enabled=False)
+    with blocks:
         gr.Markdown(HEADING)
         with gr.Tab("Ask"):
             # One line that grows: Enter submits, Shift+Enter breaks the line.
