@@ -1,5 +1,6 @@
 """Every example of the docs is run, on tiny models and toy sentences."""
 
+import asyncio
 import csv
 import re
 import shlex
@@ -15,9 +16,23 @@ from kd_lab import evaluate, predict, run, study, toy
 from kd_lab.bench import __main__ as bench
 from kd_lab.bench import estimate
 from kd_lab.dashboard import __main__ as dashboard
+from kd_lab.demo import __main__ as demo
+from kd_lab.demo import serving
 from kd_lab.export import __main__ as export
 from kd_lab.export import speed
 from kd_lab.report import __main__ as report
+
+
+def demo_once() -> None:
+    """The demo, closed as soon as its page is there."""
+
+    async def built(build: Callable[[], object]) -> None:
+        build()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(serving, "serve", lambda build, listening: asyncio.run(built(build)))
+        demo.main()
+
 
 DOCS = Path(__file__).parents[1] / "docs"
 COMMAND = re.compile(r"^python -m kd_lab\.([\w.]+)(.*)$", re.MULTILINE)
@@ -46,6 +61,7 @@ DOORS: dict[str, tuple[Callable[[], None], dict[str, str], str]] = {
     "bench": (bench.main, BENCH, "the figures are in"),
     "bench.estimate": (estimate.main, ESTIMATE, "which nobody has run"),
     "dashboard": (dashboard.main, {}, "workspace.json and report.json are in"),
+    "demo": (demo_once, {"models": "tiny"}, "the page is at"),
     "predict": (predict.main, {}, "label"),
     "export": (export.main, {"models": "tiny", "points": "100"}, "export is in"),
     "export.speed": (speed.main, {"models": "tiny", "points": "100"}, "the figures are in"),
@@ -131,7 +147,7 @@ def test_an_example_runs(
             + ["data=files", "data.path=reviews.csv", "method=finetune", "student=tinybert"]
         )
         typed[typed.index("RUN")] = str(trained.folder)
-    if door == "report":
+    if door in {"demo", "report"}:
         for method in ("finetune", "kd"):
             kd_lab.train([*(f"{name}={value}" for name, value in QUICK.items()), f"method={method}", "teacher=bert"])
         capsys.readouterr()
@@ -165,6 +181,7 @@ def test_every_axis_has_a_page_with_an_example() -> None:
         "protocol",
         "predict",
         "export",
+        "demo",
     }
     assert wanted | {"add-a-method"} == pages
 

@@ -56,11 +56,15 @@ FLOORS = [
     {"report.pictures", "report.rendering", "report.exported"},
     {"report.marks", "report.lines"},
     {"report.gallery", "report.page"},
+    {"demo.choosing", "demo.answering"},
+    {"demo.rendering"},
+    {"demo.page"},
+    {"demo.serving"},
     {"dashboard.panels"},
     {"dashboard.definition"},
     {"dashboard.saving"},
     {"run", "evaluate", "study", "bench.__main__", "bench.estimate", "dashboard.__main__", "report.__main__"}
-    | {"predict", "export.__main__", "export.speed"},
+    | {"predict", "export.__main__", "export.speed", "demo.__main__"},
 ]
 """From the ground up: a room imports only from lower floors, and from its own below the methods."""
 MATHEMATICS = {"noise", "losses", "hypergradient", "lesson", "tangent", "excerpt", "batching", "splits", "significance"}
@@ -107,6 +111,7 @@ BEFORE_TORCH |= {
 }
 BEFORE_TORCH |= {name for names in FLOORS for name in names if name.startswith(("report.", "significance"))}
 BEFORE_TORCH |= {"texts", "finished", "predict", "export.__main__", "export.speed"}
+BEFORE_TORCH |= {"demo.choosing", "demo.serving", "demo.__main__"}
 BEFORE_TORCH |= {"export.record", "export.making", "export.sending", "export.speeds", "export.bases"}
 
 
@@ -159,7 +164,9 @@ def test_the_mathematics_knows_no_machinery() -> None:
 
 def test_packages_import_nothing() -> None:
     """Looking for a method's file imports its package."""
-    for path in [ROOMS / package / "__init__.py" for package in ("methods", "bench", "dashboard", "report", "export")]:
+    for path in [
+        ROOMS / package / "__init__.py" for package in ("methods", "bench", "dashboard", "demo", "report", "export")
+    ]:
         assert not imports(path), path
 
 

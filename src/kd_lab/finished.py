@@ -56,9 +56,15 @@ def find(name: str, words: Sequence[str], *, writes: bool = False) -> Finished:
     Raises:
         UserError: for a bad word, a place that cannot be written, or a folder without a classifier.
     """
-    checked, home = settings.check(settings.compose(words)), home_of(Path(name))
+    checked = settings.check(settings.compose(words))
     if writes:
         results.refuse_unwritable(checked.output_dir)
+    return under(checked, name, words)
+
+
+def under(checked: Settings, name: str, words: Sequence[str]) -> Finished:
+    """The classifier ``name`` under settings that are checked; the arguments and errors are those of :func:`find`."""
+    home = home_of(Path(name))
     typed = any(word.startswith("data=") for word in words)
     if not typed:
         if lone := [word for word in words if word.startswith("data.")]:
