@@ -7,10 +7,10 @@ READY = $(VENV)/.ready
 LAUNCHERS = hydra-joblib-launcher hydra-submitit-launcher joblib submitit cloudpickle
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-slow reliability lint audit clean
+.PHONY: help setup run test test-slow reliability ship pictures lint audit clean
 
 help: ## Show this.
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 setup: $(READY) ## Make a virtual environment in .venv with everything in it.
 
@@ -36,6 +36,12 @@ reliability: $(VENV)/sweeps ## Kill a hundred runs and a sweep at random moments
 	$(BIN)/python -m pytest -m reliability
 	$(BIN)/python tests/killing.py 100
 	PYTHONPATH=$(VENV)/sweeps $(BIN)/python tests/killing_sweeps.py
+
+ship: $(READY) ## Take students of one and of two teachers from training to export, card and demo page, without the model hub.
+	$(BIN)/python tests/shipping.py outputs
+
+pictures: $(READY) ## Take the pictures of the docs from what `make ship` made, with the system's chromium.
+	$(BIN)/python tests/pictures.py outputs docs/pictures
 
 lint: $(READY) ## Check style and types.
 	$(BIN)/ruff check .

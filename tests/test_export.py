@@ -1,7 +1,6 @@
 """Exports: what other programs load answers as the original does, or is not there."""
 
 import json
-import math
 import re
 import shutil
 import subprocess
@@ -17,12 +16,12 @@ from shell import kd_lab, timed
 from transformers import pipeline
 
 import kd_lab as package
-from kd_lab import finished, predicting
+from kd_lab import finished, predicting, significance
 from kd_lab.errors import UserError
 from kd_lab.export import __main__ as door
 from kd_lab.export import bases, card, making, record, speed, speeds
 from kd_lab.export.record import Export, Order
-from kd_lab.results import Result, Scores
+from kd_lab.results import Result
 
 TEXTS = ["NLP is fun.", "a tedious, joyless mess", "word " * 300, "😀"]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -177,16 +176,10 @@ def test_the_card_says_what_is_known_and_escapes_it(made: tuple[Path, Export], r
         f"| typos | 0.3 | {100 * run.under_noise[-1].accuracy:.2f} |",
     ):
         assert part in text
-    low, high = card.interval(run.student.test)
+    scores = run.student.test
+    low, high = significance.share(round(scores.accuracy * scores.rows), scores.rows)
     assert low < run.student.test.accuracy < high or run.student.test.accuracy in (0, 1)
     assert f"{100 * low:.2f} to {100 * high:.2f} (Wilson)" in text
-
-
-def test_the_interval_is_wilsons() -> None:
-    z, p, n = 1.959963984540054, 0.8, 100
-    middle, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    wanted = ((middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n))
-    assert card.interval(Scores(accuracy=p, loss=0, rows=n)) == pytest.approx(wanted)
 
 
 def test_the_licence_is_the_base_models_as_its_card_names_it(tmp_path: Path, run: Result) -> None:

@@ -1,60 +1,28 @@
 """Exports of the runs in the report: a quantized teacher is a row like any other."""
 
 import csv
+import re
 from pathlib import Path
 
 import pytest
 import simulated
 
-from kd_lab import results
-from kd_lab.export.record import FORMATS, Export, Order, Weights
+from kd_lab import results, significance
+from kd_lab.export.record import FORMATS
 from kd_lab.report import __main__ as door
-
-BYTES = {"folder": 90_870_000, "onnx": 91_000_000, "int8": 23_300_000}
+from kd_lab.report import exported, gathering
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A run that was exported in three formats, one of them refused, and an export of no run."""
+    """A run that was exported in three formats, an export of no run with one of them refused, and a damaged one."""
     run = results.read(simulated.run(tmp_path, "finetune", 3))
     assert run is not None
-    for name, fingerprint in (("minilm", run.fingerprint), ("elsewhere", None)):
-        place = tmp_path / "exports" / name
-        place.mkdir(parents=True)
-        weights = [
-            Weights(
-                format=kind,
-                path=kind,
-                bytes=BYTES[kind],
-                sha256="0" * 64,
-                difference=3.8e-6 if kind != "int8" else 0.25,
-                accuracy=0.8635 if kind != "int8" else 0.8610,
-                agreement=0.99,
-                refused="loses 0.25 points <of> accuracy" if (kind, fingerprint) == ("int8", None) else None,
-            )
-            for kind in FORMATS
-        ]
-        Export(
-            name=name,
-            role="student" if fingerprint else "model",
-            run=None,
-            fingerprint=fingerprint,
-            identity="1" * 64,
-            parameters=22_000_000,
-            label_names=["negative", "positive"],
-            max_length=128,
-            data={},
-            rows={"test": 2000},
-            accuracy=0.8635,
-            order=Order(),
-            weights=weights,
-            command="",
-            versions={},
-        ).write(place)
+    simulated.export(tmp_path, "minilm", run.fingerprint)
+    simulated.export(tmp_path, "elsewhere", refused="loses 0.25 points <of> accuracy")
     (tmp_path / "exports" / "damaged").mkdir()
     (tmp_path / "exports" / "damaged" / "export.json").write_text("{", encoding="utf-8")
-    door.report(door.read([str(tmp_path)]))
-    return tmp_path / "report"
+    return door.report(door.read([str(tmp_path)]))
 
 
 def test_every_format_is_a_row_with_its_size_and_what_it_loses(folder: Path) -> None:
@@ -74,3 +42,25 @@ def test_they_stand_in_all_forms_and_are_escaped(folder: Path) -> None:
         assert "Exports" in text
         assert all(figure in text for figure in ("86.10", "23.3", "2,000"))
     assert "&lt;of&gt; accuracy" in (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_accuracy_against_size_is_a_picture_for_each_set_of_rows(folder: Path) -> None:
+    def pictures() -> list[str]:
+        page = (folder / "report.html").read_text(encoding="utf-8")
+        return re.findall(r"<h3>Accuracy against size</h3>.*?</figure>", page, re.DOTALL)
+
+    (picture,) = pictures()
+    low, high = significance.share(1727, 2000)
+    assert f"{100 * low:.0f} < 86.35 < {100 * high:.0f}" == "85 < 86.35 < 88"
+    assert "elsewhere" in picture
+    assert "finetune: distilbert, seed 3 (student minilm)" in picture
+    simulated.export(folder.parent, "other rows", data={"name": "elsewhere"})
+    door.report(door.read([str(folder.parent)]))
+    assert ["other rows" in picture for picture in pictures()] == [True, False]
+
+
+def test_what_was_refused_is_not_drawn(folder: Path) -> None:
+    """A mark is hollow for 8 bits; one of the two exports has none."""
+    found = exported.find(folder.parent, gathering.gather(folder.parent))
+    hollow = {e.name: exported.draw([(label, e)])[0].svg.count("fill-opacity: 0") for label, e in found}
+    assert hollow["minilm"] > hollow["elsewhere"] == 0

@@ -47,6 +47,8 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
             simulated.run(
                 folder, "metadistil", seed, student="tinybert", of_method={"alpha": alpha, "temperature": 4 * alpha}
             )
+    for name, accuracy, megabytes in (("minilm", 0.86, 91), ("minilm3", 0.81, 70), ("minilm3-2", 0.82, 70)):
+        simulated.export(folder, name, accuracy=accuracy, megabytes=megabytes)
     return door.report(door.read([str(folder)])) / "report.html"
 
 
@@ -84,7 +86,7 @@ def test_nothing_overlaps_and_nothing_is_cut_off(width: int, scheme: str, browse
     assert asked == [page_file.as_uri()]
     assert found["width"] == width
     assert apart(found["blocks"], 1) == []
-    assert len(found["pictures"]) == 6
+    assert len(found["pictures"]) == 7
     for left, _, right, _ in found["figures"]:
         assert left >= 0
         assert right <= width

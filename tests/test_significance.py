@@ -1,5 +1,7 @@
 """The statistics: right against scipy and by simulation, and silent where there is nothing to say."""
 
+import math
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -122,3 +124,10 @@ def test_comparisons_are_drawn_together() -> None:
     assert together[0] == significance.bootstrap([one], np.arange(200).astype(str))[0]
     assert len(together) == 3
     assert significance.bootstrap([], np.arange(200)) == []
+
+
+def test_the_interval_of_a_share_is_wilsons() -> None:
+    z, p, n = 1.959963984540054, 0.8, 100
+    middle, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    wanted = ((middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n))
+    assert significance.share(80, n) == pytest.approx(wanted)

@@ -49,6 +49,15 @@ def mean_of(values: Array) -> Mean:
     return Mean(mean, low, high, p)
 
 
+def share(successes: int, rows: int) -> tuple[float, float]:
+    """Wilson's interval of confidence ``LEVEL`` for the share of ``rows``, in [0, 1], that ``successes`` are.
+
+    Probable Inference, the Law of Succession, and Statistical Inference (JASA 22, 1927).
+    """
+    found = stats.binomtest(successes, rows).proportion_ci(LEVEL, "wilson")
+    return float(found.low), float(found.high)
+
+
 def paired(first: Array, second: Array) -> Mean:
     """The test of record: the paired t-test of ``second`` − ``first``, both [..., n], the nth of each of one seed.
 

@@ -7,15 +7,14 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from scipy.stats import binomtest
 
+from kd_lab import significance
 from kd_lab.export import bases
 from kd_lab.export.bases import Base
 from kd_lab.export.record import Export
 from kd_lab.finished import Finished
 from kd_lab.results import Result, Scores
 
-CONFIDENCE = 0.95
 UNKNOWN = "unknown: ask the base model's"
 HUB_DATA = {"sst2": ("nyu-mll/glue", "sst2", "train, rows held out")}
 """Data sets that have a name on the model hub: its configuration there, and which of its rows are tested on."""
@@ -59,19 +58,13 @@ def text(found: Finished, export: Export, run: Result | None) -> str:
         base=base,
         licence=base.licence or UNKNOWN,
         tested=tested,
-        interval=interval(tested),
+        interval=significance.share(round(tested.accuracy * tested.rows), tested.rows),
         noisy=run.under_noise if run and export.role == "student" else [],
         facts=list(_facts(found, export, run)),
         checked=sum(export.rows.values()),
         pipeline=PIPELINE if folder and not folder.refused else None,
         script=SCRIPT.replace("PATH", graph.path).replace("LABELS", repr(export.label_names)) if graph else None,
     )
-
-
-def interval(scores: Scores) -> tuple[float, float]:
-    """Wilson's interval of 95% around an accuracy (JASA 22, 1927): the rows are a draw from more of their kind."""
-    found = binomtest(round(scores.accuracy * scores.rows), scores.rows).proportion_ci(CONFIDENCE, "wilson")
-    return float(found.low), float(found.high)
 
 
 def in_markdown(value: object) -> str:

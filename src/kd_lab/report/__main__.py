@@ -102,7 +102,8 @@ def report(order: Order) -> Path:
     own = [tables.of(g, f, order.split, order.mean) for g, f in zip(gathered.groups, found, strict=True)]
     known = published.load() if any(group.name == published.DATA for group in gathered.groups) else []
     exports = exported.find(order.folder, gathered)
-    of_files = [tables.of_exports(exports)] if exports else []
+    in_files = exported.figures(exports)
+    of_files = [tables.of_exports(in_files)] if exports else []
     printed = [tables.of_published(known)] if known else []
     lists = [("note", gathered.notes), ("warning", tables.warnings(gathered))]
     title = f"Report on {len(gathered.runs)} runs in {order.folder.resolve().name}"
@@ -112,12 +113,13 @@ def report(order: Order) -> Path:
     folder.mkdir(exist_ok=True)
     every = [*(table for group in own for table in group), *of_files]
     results.write_whole(folder / "report.md", rendering.markdown(title, [*every, *printed], lists))
-    rows = tables.csv_rows([f for group in found for f in group], exports, known)
+    rows = tables.csv_rows([f for group in found for f in group], in_files, known)
     results.write_whole(folder / "report.csv", rendering.comma_separated(rows))
     results.write_whole(folder / "report.tex", rendering.latex([*every, *printed]))
     rendering.show(every, lists)
     drawn = [gallery.draw(g, order.split) for g in gathered.groups]
-    results.write_whole(folder / "report.html", page.write(title, own, drawn, [*of_files, *printed], lists))
+    others = [*((table, exported.draw(exports)) for table in of_files), *((table, []) for table in printed)]
+    results.write_whole(folder / "report.html", page.write(title, own, drawn, others, lists))
     terminal.say(f"the report is in {folder}: report.html, report.md, report.csv, report.tex")
     return folder
 

@@ -13,7 +13,7 @@ def write(
     title: str,
     tables: Sequence[Sequence[Table]],
     pictures: Sequence[Sequence[Picture]],
-    others: Sequence[Table],
+    others: Sequence[tuple[Table, Sequence[Picture]]],
     lists: Sequence[tuple[str, Sequence[str]]],
 ) -> str:
     """The page; everything but the pictures' own SVG is escaped.
@@ -21,7 +21,7 @@ def write(
     Args:
         title: of the report.
         tables, pictures: of each group of settings.
-        others: tables of no group.
+        others: tables of no group, each with its pictures.
         lists: lines under their headings.
     """
     loader = FileSystemLoader(Path(__file__).parent)
