@@ -1,16 +1,19 @@
 """Exports: what other programs load answers as the original does, or is not there."""
 
 import json
+import math
 import re
 import shutil
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 from shell import kd_lab, timed
 from transformers import pipeline
@@ -99,6 +102,16 @@ def test_the_pipeline_and_the_cards_script_give_the_answers_of_predict(made: tup
     for (label, p), (own, odds, _) in zip(wanted, said, strict=False):
         assert own == label
         assert float(odds) == pytest.approx(p, abs=1e-5)
+
+
+def test_all_matrices_have_8_bits_and_the_wide_ones_are_scaled_in_blocks(made: tuple[Path, Export]) -> None:
+    graph = onnx.load(made[0] / record.PATHS["int8"]).graph
+    floats = [i for i in graph.initializer if i.data_type == onnx.TensorProto.FLOAT and len(i.dims) > 1]
+    largest = max(math.prod(i.dims) for i in graph.initializer)
+    assert max((math.prod(i.dims) for i in floats), default=0) < largest / 10
+    kinds = Counter(node.op_type for node in graph.node)
+    blocks = 2 * kinds["MatMulNBits"]
+    assert kinds["MatMulInteger"] > blocks > 0
 
 
 def test_the_scripts_are_as_short_as_they_look(made: tuple[Path, Export]) -> None:

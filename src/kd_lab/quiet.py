@@ -3,6 +3,8 @@
 import logging
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 SILENCED: list[tuple[str, str]] = [
     (r"The '.*dataloader' does not have many workers", "batches are ready-made tensors; a worker would only copy them"),
@@ -44,6 +46,18 @@ def libraries() -> None:
         warnings.filterwarnings("ignore", message=pattern)
     for name, _ in LOUD:
         logging.getLogger(name).setLevel(logging.ERROR)
+
+
+@contextmanager
+def logging_as_it_was() -> Iterator[None]:
+    """For imports of what sets up the logging of the whole process, as onnxruntime's quantizer in blocks does."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    try:
+        yield
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
 
 
 def transformers() -> None:
