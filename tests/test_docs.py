@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import kd_lab
-from kd_lab import evaluate, predict, run, study, toy
+from kd_lab import evaluate, predict, run, toy
 from kd_lab.bench import __main__ as bench
 from kd_lab.bench import estimate
 from kd_lab.dashboard import __main__ as dashboard
@@ -21,6 +21,7 @@ from kd_lab.demo import serving
 from kd_lab.export import __main__ as export
 from kd_lab.export import speed
 from kd_lab.report import __main__ as report
+from kd_lab.study import __main__ as study
 
 
 def demo_once() -> None:

@@ -9,8 +9,10 @@ import pytest
 from shell import kd_lab
 from yaml import YAMLError
 
-from kd_lab import outcomes, study
+from kd_lab import locks, outcomes
 from kd_lab.errors import UserError
+from kd_lab.study import __main__ as study
+from kd_lab.study import pace, plans
 
 PLAN = """
 words: experiment=smoke max_epochs=1 logger=csv
@@ -71,6 +73,39 @@ def test_the_same_command_goes_on_and_a_failure_is_named_with_an_exit_code(
     assert "teacher tiny-bert has" in last
 
 
+def test_what_is_kept_is_not_run_again_wherever_the_runs_are(
+    first: subprocess.CompletedProcess[str], folder: Path, tmp_path: Path
+) -> None:
+    keep, place = f"keep={tmp_path / 'kept'}", f"output_dir={tmp_path / 'elsewhere'}"
+    found = carry_out(folder, "stage=first", keep)
+    assert found.stdout.count("found finished") == 4
+    again = carry_out(folder, "stage=first", keep, place)
+    assert again.returncode == 0, again.stderr
+    assert "training" not in again.stdout + found.stdout
+    ended = outcomes.outcomes(tmp_path / "elsewhere" / "sweeps" / "mine-first")
+    assert {outcome.folder.parent for outcome in ended if outcome.folder} == {tmp_path / "kept" / "mine-first"}
+    reported = kd_lab(str(tmp_path / "kept" / "mine-first"), folder=tmp_path, door="report")
+    assert reported.returncode == 0, reported.stderr
+    more = carry_out(
+        folder, "stage=first", keep, f"output_dir={tmp_path / 'elsewhere'}", "data.rest=true", "list=false"
+    )
+    assert more.stdout.count("training finetune") == 4, "what is kept lacks what is asked for now"
+
+
+def test_a_run_that_another_process_is_at_work_on_comes_last(
+    first: subprocess.CompletedProcess[str], folder: Path
+) -> None:
+    ended = outcomes.outcomes(folder / "outputs" / "sweeps" / "mine-first")
+    busy = ended[0].folder
+    assert busy
+    with locks.held(busy, "it"):
+        done = carry_out(folder, "stage=first")
+    order = [line.split(": ")[1].split(";")[0] for line in done.stdout.splitlines() if " of 4: " in line]
+    assert order[-1] == "method=finetune seed=3"
+    assert len(order) == 4
+    assert not locks.taken(busy)
+
+
 def test_the_commands_are_said_and_nothing_is_run(tmp_path: Path, folder: Path) -> None:
     done = kd_lab(
         str(folder / "mine.yml"), "list=true", "stage=second", "output_dir=my runs", folder=tmp_path, door="study"
@@ -106,16 +141,16 @@ def test_a_plan_that_is_wrong_is_refused_before_anything_runs(
 
 
 def test_the_plan_of_the_protocol_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = study.read("sst2")
-    jobs = list(study.jobs("sst2", None, []))
+    plan = plans.read("sst2")
+    jobs = list(plans.jobs("sst2", None, []))
     assert len(jobs) == sum(len(stage.seeds) * len(stage.rows) for stage in plan.stages.values())
     assert len({job.words for job in jobs}) == len(jobs)
     with pytest.raises(UserError, match="there is no plan sst3"):
-        study.read("sst3")
+        plans.read("sst3")
 
 
 def test_what_is_left_is_told_by_what_it_took(folder: Path) -> None:
-    short, other, *_ = study.jobs(str(folder / "mine.yml"), "first", [])
+    short, other, *_ = plans.jobs(str(folder / "mine.yml"), "first", [])
     long = replace(other, settings=other.settings.model_copy(update={"max_epochs": 3}))
-    assert study.time_left([short, long], []) == ""
-    assert study.time_left([short, long], [(short, 20.0)]) == "60 s"
+    assert pace.time_left([short, long], []) == ""
+    assert pace.time_left([short, long], [(short, 20.0)]) == "60 s"

@@ -108,11 +108,11 @@ class Plan:
     def finished(self) -> Result | None:
         """The result of this very run, where it has been carried out already."""
         result = results.read(self.folder)
-        return (
-            result
-            if result and (result.version, result.fingerprint) == (fingerprint.SCHEMA, self.fingerprint)
-            else None
-        )
+        return result if result and self.made(result) else None
+
+    def made(self, result: Result) -> bool:
+        """Whether ``result`` is this very run's."""
+        return (result.version, result.fingerprint) == (fingerprint.SCHEMA, self.fingerprint)
 
 
 def plan(settings: Settings) -> Plan:

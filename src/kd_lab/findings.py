@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from kd_lab import evaluation, fingerprint, results
+from kd_lab import evaluation, fingerprint, machine, results
 from kd_lab.catalogue import Checkpoint
 from kd_lab.evaluation import Answers
 from kd_lab.models import Classifier
@@ -67,6 +67,7 @@ def _description(run: "Plan") -> dict[str, Any]:
         "warmup_epochs": run.warmup_epochs,
         "versions": results.versions(),
         "git_revision": results.git_revision(),
+        "processor": machine.processor(run.settings.trainer.accelerator),
     }
 
 

@@ -21,7 +21,7 @@ def held(folder: Path, title: str) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     folder.parent.mkdir(parents=True, exist_ok=True)
-    path = folder.with_name(f".{folder.name}.lock")
+    path = _file(folder)
     lock = FileLock(path)
     try:
         lock.acquire(timeout=0)
@@ -34,3 +34,24 @@ def held(folder: Path, title: str) -> Iterator[None]:
         # While it is held: whoever waits sees that the file has gone, and makes another.
         path.unlink(missing_ok=True)
         lock.release()
+
+
+def taken(folder: Path) -> bool:
+    """Whether another process is at work on the run in ``folder`` at this moment."""
+    from filelock import FileLock, Timeout
+
+    path = _file(folder)
+    if not path.exists():
+        return False
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    path.unlink(missing_ok=True)
+    lock.release()
+    return False
+
+
+def _file(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.lock")

@@ -1,6 +1,8 @@
 """lightning.Trainer as every part of a run uses it, on the machine that the settings name."""
 
+import platform
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -60,6 +62,23 @@ def trainer(
         )
     except (MisconfigurationException, ValueError, RuntimeError) as error:
         raise UserError(f"trainer.accelerator={machine.accelerator}: {str(error).splitlines()[0]}") from error
+
+
+def processor(accelerator: str) -> str:
+    """The GPU that ``accelerator`` takes here, or the CPU: its name, widest instructions and the number of threads."""
+    if accelerator != "cpu" and torch.cuda.is_available():
+        return str(torch.cuda.get_device_name())
+    threads, widest = torch.get_num_threads(), torch.backends.cpu.get_cpu_capability()
+    return f"{_cpu()}, {widest}, {threads} thread{'s' if threads > 1 else ''}"
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def _own_device() -> int | list[int]:

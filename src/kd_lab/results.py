@@ -84,6 +84,7 @@ class Result(Part):
     """One finished run; ``folder`` is where it lies and is not written.
 
     ``rest`` is the student's on the rows that no split uses and none touches, where they were asked for (data.rest).
+    ``processor`` is what it was made on, since its kind and the number of threads decide the last bits of a sum.
     ``files`` is the SHA-256 of each file of its models, by its path inside the folder.
     """
 
@@ -110,6 +111,7 @@ class Result(Part):
     warnings: list[str]
     versions: dict[str, str]
     git_revision: str | None
+    processor: str | None = None
     files: dict[str, str] = Field(default_factory=dict)
     folder: Path = Field(default=Path(), exclude=True)
 

@@ -109,6 +109,7 @@ def report(order: Order) -> Path:
     title = f"Report on {len(gathered.runs)} runs in {order.folder.resolve().name}"
     if order.place:
         keeping.keep(gathered.runs, order.place)
+        terminal.say(f"{len(gathered.runs)} runs are kept in {order.place}")
     folder = order.folder / FOLDER
     folder.mkdir(exist_ok=True)
     every = [*(table for group in own for table in group), *of_files]

@@ -1,5 +1,6 @@
 """What a student answered, row by row: from a run's own predictions, or from the small form that is kept of them."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,7 +115,11 @@ def keep(answers: Answers, folder: Path, digest: str, split: str) -> None:
             raise UserError(f"{rows} holds other rows than {folder.name}: keep these runs in another folder")
     else:
         rows.parent.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(rows, rows=numbers["rows"].astype(np.int32), clusters=numbers["clusters"].astype(np.int32))
+        # Another process may be about to read it.
+        scratch = rows.with_name(f"{os.getpid()}.partial.npz")
+        whole: dict[str, Any] = {name: those.astype(np.int32) for name, those in numbers.items()}
+        np.savez_compressed(scratch, **whole)
+        scratch.replace(rows)
     facts = {"right": answers.right, "teachers_right": answers.teachers_right, "agrees": answers.agrees}
     bits: dict[str, Any] = {name: np.packbits(fact) for name, fact in facts.items() if fact is not None}
     path = folder / "predictions" / f"{split}.npz"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from kd_lab import results, terminal
+from kd_lab import results
 from kd_lab.report import answers
 from kd_lab.report.runs import Run
 
@@ -29,7 +29,6 @@ def keep(runs: Sequence[Run], place: Path) -> None:
         for split, those in run.answers.items():
             answers.keep(those, folder, result.data.digest, split)
         result.write(folder)
-    terminal.say(f"{len(runs)} runs are kept in {place}")
 
 
 def _without_places(config: object) -> object:

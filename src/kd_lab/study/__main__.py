@@ -1,0 +1,103 @@
+"""The door: python -m kd_lab.study [PLAN] [stage=…] [name=value …]: listed settings at several seeds, in order."""
+
+import shlex
+import time
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+
+from kd_lab import doors, results, sweeps, terminal
+from kd_lab.errors import UserError
+from kd_lab.outcomes import SWEEP, Sweep
+from kd_lab.results import Result
+from kd_lab.sections import Section
+from kd_lab.study import carrying, pace, plans
+from kd_lab.study.plans import Job
+
+USAGE = """What a plan lists, each setting at several seeds, in order; the same command goes on where it stopped.
+
+python -m kd_lab.study [PLAN] [stage=STAGE] [name=value ...]
+
+PLAN     a name in conf/study, or a file like those (default: sst2)
+stage=   only this stage of it
+keep=    a folder for what reports need of the runs, small and without sentences; what it holds is not run again
+list=    true says what there is to do, and does nothing
+
+Every other word is one of kd_lab.run and is said to every run, such as data.path= and output_dir=.
+Each stage is a sweep of its own: python -m kd_lab.report outputs/sweeps/PLAN-STAGE"""
+
+
+class Ways(Section):
+    """The door's own words."""
+
+    stage: str | None = None
+    keep: Path | None = None
+    list: bool = False
+
+
+def main() -> None:
+    """Read the command line, carry out what is not finished, and show each stage."""
+    doors.opened(USAGE, carry_out)
+
+
+def carry_out(words: Sequence[str]) -> None:
+    """All jobs of the plan that ``words`` name, stage by stage, seed by seed, row by row.
+
+    Raises:
+        UserError: before anything is run, for a plan or a setting that is wrong.
+        SystemExit: with 1 where a job failed.
+    """
+    names = doors.names_among(words)
+    if len(names) > 1:
+        raise UserError(f"name one plan; got {' '.join(names)}")
+    ways, rest = doors.own(Ways, words)
+    given = [word for word in rest if word not in names]
+    if own := [word for word in given if word.startswith("seed=")]:
+        raise UserError(f"{own[0]}: the plan says which seeds; write one of your own")
+    name = names[0] if names else "sst2"
+    todo = list(plans.jobs(name, ways.stage, given))
+    if ways.list:
+        for job in todo:
+            terminal.say(shlex.join(["python", "-m", "kd_lab.run", *job.words]))
+        return
+    for place in filter(None, (todo[0].settings.output_dir, ways.keep)):
+        results.refuse_unwritable(place)
+    failed = _run(todo, ways.keep)
+    for folder in dict.fromkeys(job.folder for job in todo):
+        terminal.say(folder.name)
+        failed |= sweeps.show(folder)
+    if failed:
+        raise SystemExit(1)
+
+
+def _run(todo: Sequence[Job], keep: Path | None) -> bool:
+    """Carry them out, those that other processes are at work on last; returns whether any failed."""
+    for folder in dict.fromkeys(job.folder for job in todo):
+        count = sum(job.folder == folder for job in todo)
+        folder.mkdir(parents=True, exist_ok=True)
+        results.write_whole(folder / SWEEP, Sweep(jobs=count, started=time.time()).model_dump_json() + "\n")
+    failed = False
+    done = [(job, took) for job in todo if (took := pace.took(job)) is not None]
+    waiting = deque(todo)
+    put_off: set[tuple[str, ...]] = set()
+    while waiting:
+        job = waiting.popleft()
+        if job.words not in put_off and carrying.elsewhere(job):
+            put_off.add(job.words)
+            waiting.append(job)
+            continue
+        left = pace.time_left([job, *waiting], done)
+        which = f"{len(todo) - len(waiting)} of {len(todo)}"
+        terminal.say(f"{which}: {job.row}" + (f"; about {left} left" if left else ""))
+
+        def train(job: Job = job) -> Result:
+            return carrying.result_of(job, keep)
+
+        failed |= sweeps.attempt(job.folder, job.number, job.words, train, debug=job.settings.debug) is None
+        if (took := pace.took(job)) is not None:
+            done.append((job, took))
+    return failed
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""One job of a study: found among what is kept, or carried out and kept; or another process is at work on it."""
+
+from pathlib import Path
+
+from kd_lab import locks, results
+from kd_lab.errors import UserError
+from kd_lab.experiment import Plan, carry_out, plan
+from kd_lab.results import Result
+from kd_lab.study.plans import Job
+
+
+def result_of(job: Job, keep: Path | None) -> Result:
+    """Its result.
+
+    Args:
+        job: whose run is trained where it is neither kept nor finished.
+        keep: has a folder for each stage, with what reports need of its runs; None keeps nothing.
+
+    Raises:
+        UserError: for what only the user can put right.
+    """
+    run = plan(job.settings)
+    if keep is None:
+        return carry_out(run, one_of_many=True)
+    place = keep / job.folder.name
+    if result := _kept(run, place):
+        return result
+    # Seconds of imports, where something is kept.
+    from kd_lab.report import keeping, runs
+
+    result = carry_out(run, one_of_many=True)
+    keeping.keep([runs.read(result)], place)
+    return result
+
+
+def elsewhere(job: Job) -> bool:
+    """Whether another process is at work on its run, or on a teacher that it needs."""
+    try:
+        run = plan(job.settings)
+    except UserError:  # said where it is carried out
+        return False
+    return any(locks.taken(one.folder) for one in (run, *run.teachers) if isinstance(one, Plan))
+
+
+def _kept(run: Plan, place: Path) -> Result | None:
+    """What ``place`` keeps of this very run, where that is all that is asked for."""
+    result = results.read(place / run.folder.name)
+    return result if result and run.made(result) and (result.rest or not run.settings.data.rest) else None

@@ -1,0 +1,107 @@
+"""What a study is to carry out: stages of settings and seeds, in order, and each of their runs."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import yaml
+from pydantic import Field, ValidationError
+
+from kd_lab import settings
+from kd_lab.errors import UserError
+from kd_lab.sections import Section, Text, Whole
+from kd_lab.settings import CONF, Settings
+
+PLANS = CONF / "study"
+
+
+class Stage(Section):
+    """Rows, each the words of one setting, and the seeds that each is run at; ``words`` are said to all of them."""
+
+    words: str = ""
+    seeds: Annotated[tuple[Whole, ...], Field(min_length=1)]
+    rows: Annotated[tuple[Text, ...], Field(min_length=1)]
+
+
+class Plan(Section):
+    """Stages in the order of what each would teach; ``words`` are said to every run."""
+
+    words: str = ""
+    stages: Annotated[dict[str, Stage], Field(min_length=1)]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a stage.
+
+    Attributes:
+        folder: of the stage's outcomes.
+        number: in the stage, from 0.
+        row: the words that tell it from others, and its seed.
+        words: of the command that would run this job alone.
+        settings: checked.
+    """
+
+    folder: Path
+    number: int
+    row: str
+    words: tuple[str, ...]
+    settings: Settings
+
+    @property
+    def kind(self) -> tuple[str, int]:
+        """What decides how long an epoch takes: the method and its number of teachers."""
+        method = self.settings.method
+        return method.name, len(self.settings.teacher_names) if method.uses_teachers else 0
+
+    @property
+    def epochs(self) -> int:
+        """Of the warm-up as well."""
+        warmup = self.settings.warmup_epochs if self.settings.method.uses_teachers else 0
+        return self.settings.max_epochs + warmup
+
+
+def jobs(name: str, stage: str | None, given: Sequence[str]) -> Iterator[Job]:
+    """The jobs of a plan, in order.
+
+    Args:
+        name: of the plan, or its file.
+        stage: the only one; None for all.
+        given: words for every run.
+
+    Raises:
+        UserError: naming what is wrong.
+    """
+    plan = read(name)
+    if stage is not None and stage not in plan.stages:
+        raise UserError(f"stage={stage}: the plan has {', '.join(plan.stages)}")
+    for title, part in plan.stages.items():
+        if stage in (None, title):
+            yield from _of_stage(f"{Path(name).stem}-{title}", f"{plan.words} {part.words}".split(), part, given)
+
+
+def _of_stage(title: str, shared: Sequence[str], stage: Stage, given: Sequence[str]) -> Iterator[Job]:
+    checked = [settings.check(settings.compose([*shared, *row.split(), *given])) for row in stage.rows]
+    folder = checked[0].output_dir / "sweeps" / title
+    for i, seed in enumerate(stage.seeds):
+        for j, (row, plain) in enumerate(zip(stage.rows, checked, strict=True)):
+            words = (*shared, *row.split(), *given, f"seed={seed}")
+            of_seed = plain.model_copy(update={"seed": seed})
+            yield Job(folder, i * len(stage.rows) + j, f"{row} seed={seed}", words, of_seed)
+
+
+def read(name: str) -> Plan:
+    """The plan of that name, or in that file.
+
+    Raises:
+        UserError: if there is none, or what is in it is no plan.
+    """
+    path = next((path for path in (Path(name), PLANS / f"{name}.yml") if path.is_file()), None)
+    if path is None:
+        raise UserError(f"there is no plan {name}; name a file or one of {', '.join(p.stem for p in PLANS.iterdir())}")
+    try:
+        return Plan.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise UserError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
