@@ -84,6 +84,13 @@ def svg(figure: Figure, name: str) -> str:
     return _named(_bare(figure), name)
 
 
+def alone(picture: str) -> str:
+    """What :func:`svg` made for a page as a file of its own, in greys that light and dark pages bear alike."""
+    head = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+    style = "<style>svg { color: #6e7781; --grid: #8888884d; font-family: sans-serif }</style>"
+    return re.sub(r"<svg ([^>]*)>", lambda found: f"{head}{found[1]}>{style}", picture, count=1)
+
+
 def swatch(how: Style, name: str, *, line: bool) -> str:
     """What stands before a setting's name in a legend; ``name`` as in :func:`svg`."""
     return _named(_swatch(how, line), name)

@@ -32,12 +32,17 @@ PREAMBLE = r"% \usepackage[T1]{fontenc} \usepackage{booktabs,graphicx}"
 def markdown(title: str, tables: Sequence[Table], lists: Sequence[tuple[str, Sequence[str]]]) -> str:
     """A page of ``tables`` and of ``lists``, each under its heading."""
     parts = [f"# {in_markdown(title)}"]
-    for table in tables:
-        parts += [f"## {in_markdown(table.title)}", "\n".join(_markdown_rows(table)), *map(in_markdown, table.below)]
+    parts += [of_table(table, "##") for table in tables]
     for heading, lines in lists:
         if lines:
             parts += [f"## {in_markdown(heading)}", "\n".join(f"- {in_markdown(line)}" for line in lines)]
     return "\n\n".join(parts) + "\n"
+
+
+def of_table(table: Table, level: str = "###") -> str:
+    """``table`` in Markdown under its title, a heading of ``level``."""
+    parts = [f"{level} {in_markdown(table.title)}", "\n".join(_markdown_rows(table)), *map(in_markdown, table.below)]
+    return "\n\n".join(parts)
 
 
 def _markdown_rows(table: Table) -> list[str]:

@@ -89,15 +89,21 @@ class Table:
 
 def of(group: Group, found: Sequence[Figures], split: str, mean: bool) -> list[Table]:
     """Results, tests and costs of a group; without the tests where nothing is compared."""
-    large, tested = [f for f in found if "rest" in f], [f for f in found if "against" in f]
+    large = [f for f in found if "rest" in f]
     tables = [_table(f"Results on {group.title}", RESULTS, found, _results_note(group, split))]
     if large:
         note = "Mean ± standard deviation over seeds on rest.csv, the rows that are in no other split; 95% t interval."
         tables.append(_table(f"Large holdout of {group.title}", REST, large, note))
-    if tested:
-        tables.append(_table(f"Tests on {group.title}", TESTS, tested, _tests_note(tested, split)))
+    if any("against" in f for f in found):
+        tables.append(tests(group, found, split))
     tables.append(_table(f"Teachers and costs on {group.title}", COSTS, found, _costs_note(group, mean)))
     return tables
+
+
+def tests(group: Group, found: Sequence[Figures], split: str) -> Table:
+    """The tests of those settings that are compared with another."""
+    tested = [f for f in found if "against" in f]
+    return _table(f"Tests on {group.title}", TESTS, tested, _tests_note(tested, split))
 
 
 def _results_note(group: Group, split: str) -> str:

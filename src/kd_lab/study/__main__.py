@@ -21,6 +21,7 @@ python -m kd_lab.study [PLAN] [stage=STAGE] [name=value ...]
 PLAN     a name in conf/study, or a file like those (default: sst2)
 stage=   only this stage of it
 keep=    a folder for what reports need of the runs, small and without sentences; what it holds is not run again
+page=    a Markdown file for tables, verdicts and pictures of what keep= holds; nothing is run
 list=    true says what there is to do, and does nothing
 
 Every other word is one of kd_lab.run and is said to every run, such as data.path= and output_dir=.
@@ -32,6 +33,7 @@ class Ways(Section):
 
     stage: str | None = None
     keep: Path | None = None
+    page: Path | None = None
     list: bool = False
 
 
@@ -41,7 +43,7 @@ def main() -> None:
 
 
 def carry_out(words: Sequence[str]) -> None:
-    """All jobs of the plan that ``words`` name, stage by stage, seed by seed, row by row.
+    """What ``words`` ask for of a plan: its commands, its page, or all its jobs.
 
     Raises:
         UserError: before anything is run, for a plan or a setting that is wrong.
@@ -55,14 +57,29 @@ def carry_out(words: Sequence[str]) -> None:
     if own := [word for word in given if word.startswith("seed=")]:
         raise UserError(f"{own[0]}: the plan says which seeds; write one of your own")
     name = names[0] if names else "sst2"
-    todo = list(plans.jobs(name, ways.stage, given))
-    if ways.list:
-        for job in todo:
+    if ways.page:
+        _write(name, ways.keep, ways.page)
+    elif ways.list:
+        for job in plans.jobs(name, ways.stage, given):
             terminal.say(shlex.join(["python", "-m", "kd_lab.run", *job.words]))
-        return
-    for place in filter(None, (todo[0].settings.output_dir, ways.keep)):
+    else:
+        _carry_out(list(plans.jobs(name, ways.stage, given)), ways.keep)
+
+
+def _write(name: str, keep: Path | None, path: Path) -> None:
+    if keep is None:
+        raise UserError(f"page={path}: name the folder of what is kept as well: keep=FOLDER")
+    # Seconds of imports, after what can be refused.
+    from kd_lab.study import page
+
+    page.write(name, keep, path)
+
+
+def _carry_out(todo: Sequence[Job], keep: Path | None) -> None:
+    """Stage by stage, seed by seed, row by row; each stage ends in a table."""
+    for place in filter(None, (todo[0].settings.output_dir, keep)):
         results.refuse_unwritable(place)
-    failed = _run(todo, ways.keep)
+    failed = _run(todo, keep)
     for folder in dict.fromkeys(job.folder for job in todo):
         terminal.say(folder.name)
         failed |= sweeps.show(folder)

@@ -8,6 +8,9 @@ from kd_lab.experiment import Plan, carry_out, plan
 from kd_lab.results import Result
 from kd_lab.study.plans import Job
 
+ROW = "row.txt"
+"""In the folder of a run that is kept: the words that tell it from the others of its stage."""
+
 
 def result_of(job: Job, keep: Path | None) -> Result:
     """Its result.
@@ -30,6 +33,7 @@ def result_of(job: Job, keep: Path | None) -> Result:
 
     result = carry_out(run, one_of_many=True)
     keeping.keep([runs.read(result)], place)
+    results.write_whole(place / result.folder.name / ROW, job.row + "\n")
     return result
 
 

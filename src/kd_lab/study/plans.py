@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from kd_lab import settings
 from kd_lab.errors import UserError
@@ -17,11 +17,32 @@ PLANS = CONF / "study"
 
 
 class Stage(Section):
-    """Rows, each the words of one setting, and the seeds that each is run at; ``words`` are said to all of them."""
+    """Settings and the seeds that each is run at.
+
+    Attributes:
+        words: of every run of the stage.
+        seeds: of every row.
+        rows: the words of each setting, listed, or by the names that they are to have in tables.
+        split: that the stage's tests are made on.
+        baselines: names of rows that all others are compared with.
+    """
 
     words: str = ""
     seeds: Annotated[tuple[Whole, ...], Field(min_length=1)]
-    rows: Annotated[tuple[Text, ...], Field(min_length=1)]
+    rows: Annotated[tuple[Text, ...] | dict[Text, Text], Field(min_length=1)]
+    split: Literal["test", "rest"] = "test"
+    baselines: tuple[Text, ...] = ()
+
+    @property
+    def named(self) -> dict[str, str]:
+        """The words of each row by its name."""
+        return self.rows if isinstance(self.rows, dict) else {row: row for row in self.rows}
+
+    @model_validator(mode="after")
+    def _baselines_are_rows(self) -> Self:
+        if unknown := [name for name in self.baselines if name not in self.named]:
+            raise ValueError(f"baselines: {unknown[0]} is none of {', '.join(self.named)}")
+        return self
 
 
 class Plan(Section):
@@ -76,19 +97,30 @@ def jobs(name: str, stage: str | None, given: Sequence[str]) -> Iterator[Job]:
     plan = read(name)
     if stage is not None and stage not in plan.stages:
         raise UserError(f"stage={stage}: the plan has {', '.join(plan.stages)}")
-    for title, part in plan.stages.items():
-        if stage in (None, title):
-            yield from _of_stage(f"{Path(name).stem}-{title}", f"{plan.words} {part.words}".split(), part, given)
+    for own, part in plan.stages.items():
+        if stage in (None, own):
+            yield from _of_stage(title(name, own), f"{plan.words} {part.words}".split(), part, given)
 
 
-def _of_stage(title: str, shared: Sequence[str], stage: Stage, given: Sequence[str]) -> Iterator[Job]:
-    checked = [settings.check(settings.compose([*shared, *row.split(), *given])) for row in stage.rows]
-    folder = checked[0].output_dir / "sweeps" / title
+def _of_stage(called: str, shared: Sequence[str], stage: Stage, given: Sequence[str]) -> Iterator[Job]:
+    rows = list(stage.named.values())
+    checked = [settings.check(settings.compose([*shared, *row.split(), *given])) for row in rows]
+    folder = checked[0].output_dir / "sweeps" / called
     for i, seed in enumerate(stage.seeds):
-        for j, (row, plain) in enumerate(zip(stage.rows, checked, strict=True)):
+        for j, (row, plain) in enumerate(zip(rows, checked, strict=True)):
             words = (*shared, *row.split(), *given, f"seed={seed}")
             of_seed = plain.model_copy(update={"seed": seed})
-            yield Job(folder, i * len(stage.rows) + j, f"{row} seed={seed}", words, of_seed)
+            yield Job(folder, i * len(rows) + j, said(row, seed), words, of_seed)
+
+
+def said(row: str, seed: int) -> str:
+    """The words that tell a run of a stage from the others."""
+    return f"{row} seed={seed}"
+
+
+def title(name: str, stage: str) -> str:
+    """What the folders of a stage of the plan ``name`` are called."""
+    return f"{Path(name).stem}-{stage}"
 
 
 def read(name: str) -> Plan:

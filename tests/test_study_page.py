@@ -1,0 +1,120 @@
+"""The page of a study: verdicts, tables and pictures from what is kept, and from nothing else."""
+
+import csv
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import simulated
+from scipy import stats
+
+from kd_lab.errors import UserError
+from kd_lab.report import __main__ as report
+from kd_lab.study import __main__ as study
+from kd_lab.study import plans
+from kd_lab.study.carrying import ROW
+
+PLAN = """
+words: data=sst2
+stages:
+  confirmation:
+    words: max_epochs=3
+    seeds: [0, 1, 2, 3]
+    split: rest
+    baselines: [distillation, the control]
+    rows:
+      distillation: method=kd
+      MetaDistil: method=metadistil
+      the control: method=kd lr=1
+  later:
+    seeds: [0]
+    rows: [method=finetune]
+"""
+ACCURACY = {"method=kd": 0.80, "method=metadistil": 0.83, "method=kd lr=1": 0.79}
+ROWS = 2000
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A plan, and what is kept of its first stage."""
+    folder = tmp_path_factory.mktemp("page")
+    (folder / "mine.yml").write_text(PLAN, encoding="utf-8")
+    rows = {}
+    for row, accuracy in ACCURACY.items():
+        method = row.split()[0].partition("=")[2]
+        more: dict[str, Any] = {"lr": 1.0} if "lr" in row else {}
+        for seed in range(4):
+            path = simulated.run(folder / "runs", method, seed, accuracy=accuracy, rest=ROWS, **more)
+            rows[path.name] = plans.said(row, seed)
+    report.report(report.read([str(folder / "runs"), f"keep={folder / 'kept' / 'mine-confirmation'}"]))
+    for name, row in rows.items():
+        (folder / "kept" / "mine-confirmation" / name / ROW).write_text(row + "\n", encoding="utf-8")
+    (folder / "kept" / "introduction.md").write_text("# A study of mine\n\nNo figures here.\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(desk: Path) -> str:
+    study.carry_out([str(desk / "mine.yml"), f"keep={desk / 'kept'}", f"page={desk / 'results.md'}"])
+    return (desk / "results.md").read_text(encoding="utf-8")
+
+
+def test_verdicts_are_those_of_the_t_test(desk: Path, page: str) -> None:
+    accuracies = {}
+    for path in (desk / "runs").glob("*/predictions/rest.csv"):
+        with path.open(encoding="utf-8", newline="") as file:
+            right = [row["label"] == row["prediction"] for row in csv.DictReader(file)]
+        accuracies[path.parents[1].name] = sum(right) / len(right)
+    meta = [a for name, a in sorted(accuracies.items()) if name.startswith("metadistil")]
+    plain = [a for name, a in sorted(accuracies.items()) if name.startswith("kd") and "lr-1" not in name]
+    p = stats.ttest_rel(meta, plain).pvalue
+    (line,) = re.findall(r"^- MetaDistil less distillation: (.*)$", page, re.MULTILINE)
+    difference = 100 * (sum(meta) - sum(plain)) / 4
+    assert p < 0.05 < 1
+    assert line.startswith(f"{difference:+.2f} points [")
+    said = "<0.001" if p < 0.0005 else f"{p:.3f}"
+    assert line.endswith(f"p = {said}, 4 seeds: **it helps**.")
+    assert "- distillation less the control: " in page
+    assert "- the control less the control" not in page
+
+
+def test_rows_are_called_as_in_the_plan_and_come_in_its_order(page: str) -> None:
+    assert page.startswith(
+        "# A study of mine\n\nNo figures here.\n\n## confirmation\n\n12 of 12 runs; seeds 0, 1, 2, 3."
+    )
+    assert re.findall(r"^\| (\d) \| ([\w ]+) \| 4 \|", page, re.MULTILINE)[:3] == [
+        ("1", "distillation"),
+        ("2", "MetaDistil"),
+        ("3", "the control"),
+    ]
+    assert page.count("### Tests on") == 2, "a table for each baseline"
+    assert "python -m kd_lab.run data=sst2 max_epochs=3 method=kd lr=1 data.path=SST-2 seed=SEED\n" in page
+    assert "later" not in page, "nothing is kept of it"
+
+
+def test_pictures_are_files_of_their_own(desk: Path, page: str) -> None:
+    (name,) = re.findall(r"!\[[^]]*\]\((.*\.svg)\)", page)
+    picture = (desk / name).read_text(encoding="utf-8")
+    assert picture.startswith('<svg xmlns="http://www.w3.org/2000/svg"')
+    assert "MetaDistil" in picture
+
+
+def test_the_page_is_the_same_wherever_it_is_made(desk: Path, page: str, tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(desk / "kept", tmp_path / "kept")
+    study.carry_out([str(desk / "mine.yml"), f"keep={tmp_path / 'kept'}", f"page={tmp_path / 'results.md'}"])
+    assert (tmp_path / "results.md").read_text(encoding="utf-8") == page
+
+
+def test_what_cannot_be_a_page_is_said(desk: Path, tmp_path: Path) -> None:
+    plan = str(desk / "mine.yml")
+    with pytest.raises(UserError, match="name the folder of what is kept"):
+        study.carry_out([plan, f"page={tmp_path / 'results.md'}"])
+    with pytest.raises(UserError, match="keeps no run of the plan"):
+        study.carry_out([plan, f"keep={tmp_path}", f"page={tmp_path / 'results.md'}"])
+    other = tmp_path / "other.yml"
+    other.write_text(PLAN.replace("[distillation, the", "[destillation, the"), encoding="utf-8")
+    with pytest.raises(UserError, match="destillation is none of distillation, MetaDistil"):
+        plans.read(str(other))
