@@ -22,7 +22,7 @@ import kd_lab as package
 from kd_lab import finished, predicting, significance
 from kd_lab.errors import UserError
 from kd_lab.export import __main__ as door
-from kd_lab.export import bases, card, making, record, speed, speeds
+from kd_lab.export import bases, card, checking, making, record, speed, speeds
 from kd_lab.export.record import Export, Order
 from kd_lab.results import Result
 
@@ -104,14 +104,43 @@ def test_the_pipeline_and_the_cards_script_give_the_answers_of_predict(made: tup
         assert float(odds) == pytest.approx(p, abs=1e-5)
 
 
-def test_all_matrices_have_8_bits_and_the_wide_ones_are_scaled_in_blocks(made: tuple[Path, Export]) -> None:
-    graph = onnx.load(made[0] / record.PATHS["int8"]).graph
+def matrices_of(path: Path) -> Counter[str]:
+    """The kinds of operation of a graph in which no large matrix is of floats."""
+    graph = onnx.load(path).graph
     floats = [i for i in graph.initializer if i.data_type == onnx.TensorProto.FLOAT and len(i.dims) > 1]
     largest = max(math.prod(i.dims) for i in graph.initializer)
     assert max((math.prod(i.dims) for i in floats), default=0) < largest / 10
-    kinds = Counter(node.op_type for node in graph.node)
-    blocks = 2 * kinds["MatMulNBits"]
-    assert kinds["MatMulInteger"] > blocks > 0
+    return Counter(node.op_type for node in graph.node)
+
+
+def test_all_matrices_have_8_bits(made: tuple[Path, Export]) -> None:
+    kinds = matrices_of(made[0] / record.PATHS["int8"])
+    assert kinds["MatMulInteger"] > 0
+    int8 = made[1].of("int8")
+    assert int8
+    assert int8.scale == "batch"
+    assert "MatMulNBits" not in kinds
+
+
+def test_one_that_strays_when_made_fast_is_made_with_care(
+    copy: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The wide products are scaled in blocks then; what is said of it is about the file that is there."""
+    judge = checking._refusal
+    first = iter(["loses 7 points"])
+    monkeypatch.setattr(
+        checking, "_refusal", lambda f, r, o: next(first, None) if f.format == "int8" else judge(f, r, o)
+    )
+    wish = door.read([*copy, "format=int8", "rows=50"])
+    folder, export = making.make(wish.finished, wish.order, wish.words)
+    (int8,) = export.weights
+    assert int8.scale == "blocks"
+    assert not int8.refused
+    assert "int8 scaled by batch loses 7 points: once more, by blocks" in capsys.readouterr().out
+    kinds = matrices_of(folder / record.PATHS["int8"])
+    assert kinds["MatMulInteger"] > 2 * kinds["MatMulNBits"] > 0
+    assert not (folder / record.PATHS["onnx"]).exists()
+    assert "in blocks of each token's" in (folder / record.CARD).read_text(encoding="utf-8")
 
 
 def test_the_scripts_are_as_short_as_they_look(made: tuple[Path, Export]) -> None:

@@ -6,13 +6,16 @@ import tempfile
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from kd_lab import results, terminal
 from kd_lab.errors import UserError
 from kd_lab.export import record
-from kd_lab.export.record import FORMATS, Export, Format, Order
+from kd_lab.export.record import FORMATS, Export, Format, Order, Scale, Weights
 from kd_lab.finished import Finished
+
+if TYPE_CHECKING:
+    from kd_lab.export.checking import Rows
 
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 
@@ -68,13 +71,11 @@ def _write(found: Finished, identity: str, order: Order, words: Sequence[str], f
     parameters = writing.write_folder(found, folder)
     if {"onnx", "int8"} & set(order.format):
         terminal.say(f"writing {' and '.join(kind for kind in order.format if kind != 'folder')}")
-        writing.write_onnx(folder, order.format)
+        writing.write_onnx(folder)
     few = "" if len(rows.texts) == order.rows else f" (rows={order.rows} is more than the data has)"
     of = ", ".join(f"{count:,} of {name}" for name, count in rows.counts.items())
     terminal.say(f"checking on {len(rows.texts):,} rows: {of}{few}")
-    weights = [checking.check(folder, kind, rows, order) for kind in order.format]
-    if "folder" not in order.format:
-        (folder / record.PATHS["folder"]).unlink()
+    weights = _checked(folder, rows, order)
     run = results.read(found.home) if found.home else None
     export = Export(
         name=found.checkpoint.name,
@@ -96,6 +97,35 @@ def _write(found: Finished, identity: str, order: Order, words: Sequence[str], f
     export.write(folder)
     results.write_whole(folder / record.CARD, card.text(found, export, run))
     return export
+
+
+def _checked(folder: Path, rows: "Rows", order: Order) -> list[Weights]:
+    """The weights of every format that ``order`` asks for; what is there for another's sake alone goes."""
+    from kd_lab.export import checking
+
+    # Before the file that it is made from is refused, and so removed, itself.
+    made = {"int8": _int8(folder, rows, order)} if "int8" in order.format else {}
+    for kind in ("folder", "onnx"):
+        if kind in order.format:
+            made[kind] = checking.check(folder, kind, rows, order)
+        else:
+            (folder / record.PATHS[kind]).unlink(missing_ok=True)
+    return [made[kind] for kind in order.format]
+
+
+def _int8(folder: Path, rows: "Rows", order: Order) -> Weights:
+    """Its weights, made in the fastest way in which it keeps to its original."""
+    from kd_lab.export import checking, writing
+
+    def made(scale: Scale) -> Weights:
+        writing.write_int8(folder, scale)
+        return checking.check(folder, "int8", rows, order).model_copy(update={"scale": scale})
+
+    fast = made("batch")
+    if not fast.refused:
+        return fast
+    terminal.say(f"int8 scaled by batch {fast.refused}: once more, by blocks")
+    return made("blocks")
 
 
 def _role(found: Finished) -> Literal["student", "teacher", "model"]:

@@ -13,6 +13,8 @@ FOLDER = "exports"
 FILE = "export.json"
 CARD = "README.md"
 Format = Literal["folder", "onnx", "int8"]
+Scale = Literal["batch", "blocks"]
+"""How activations are scaled in int8: see writing.write_int8."""
 FORMATS: tuple[Format, ...] = ("folder", "onnx", "int8")
 PATHS = {"folder": "model.safetensors", "onnx": "onnx/model.onnx", "int8": "onnx/model_int8.onnx"}
 """Where the weights lie in an export, as the hub's other tools look for them."""
@@ -47,6 +49,7 @@ class Weights(BaseModel):
         difference: the largest between a logit and the original's.
         accuracy: in [0, 1], on the rows it was checked on.
         agreement: the share of those rows on which it gives the original's label.
+        scale: of the activations, in int8.
         refused: why the file is not there, where it strayed too far.
     """
 
@@ -57,6 +60,7 @@ class Weights(BaseModel):
     difference: float
     accuracy: float
     agreement: float
+    scale: Scale | None = None
     refused: str | None = None
 
 
