@@ -3,7 +3,7 @@
 import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import yaml
@@ -134,6 +134,7 @@ def export(
     megabytes: float = 91,
     data: Mapping[str, Any] | None = None,
     refused: str | None = None,
+    role: Literal["student", "teacher"] = "student",
 ) -> None:
     """An export in ``folder``/exports; its int8 file is a quarter as large and loses a quarter of a point."""
     place = folder / "exports" / name
@@ -155,7 +156,7 @@ def export(
     ]
     Export(
         name=name,
-        role="student" if fingerprint else "model",
+        role=role if fingerprint else "model",
         run=None,
         fingerprint=fingerprint,
         identity="1" * 64,

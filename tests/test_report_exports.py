@@ -30,10 +30,17 @@ def test_every_format_is_a_row_with_its_size_and_what_it_loses(folder: Path) -> 
         rows = [row for row in csv.DictReader(file) if row["kind"] == "export"]
     assert [row["format"] for row in rows] == [*FORMATS, *FORMATS]
     quantized = rows[-1]
-    assert quantized["setting"] == "finetune: distilbert, seed 3 (student minilm)"
+    assert quantized["setting"] == "finetune: distilbert, seed 3"
     assert (quantized["megabytes"], quantized["of folder"]) == ("23.3", "0.26")
     assert (quantized["exported"], quantized["exported difference"]) == ("86.10", "-0.25")
     assert rows[2]["refused"] == "loses 0.25 points <of> accuracy"
+
+
+def test_a_teacher_that_learned_is_told_from_the_student_of_its_run(folder: Path) -> None:
+    result = next(found for path in folder.parent.iterdir() if (found := results.read(path)))
+    simulated.export(folder.parent, "1-minilm", result.fingerprint, role="teacher")
+    labels = [label for label, _ in exported.find(folder.parent, gathering.gather(folder.parent))]
+    assert labels == ["finetune: distilbert, seed 3, teacher 1-minilm", "elsewhere", "finetune: distilbert, seed 3"]
 
 
 def test_they_stand_in_all_forms_and_are_escaped(folder: Path) -> None:
@@ -53,7 +60,7 @@ def test_accuracy_against_size_is_a_picture_for_each_set_of_rows(folder: Path) -
     low, high = significance.share(1727, 2000)
     assert f"{100 * low:.0f} < 86.35 < {100 * high:.0f}" == "85 < 86.35 < 88"
     assert "elsewhere" in picture
-    assert "finetune: distilbert, seed 3 (student minilm)" in picture
+    assert "finetune: distilbert, seed 3" in picture
     simulated.export(folder.parent, "other rows", data={"name": "elsewhere"})
     door.report(door.read([str(folder.parent)]))
     assert ["other rows" in picture for picture in pictures()] == [True, False]

@@ -30,7 +30,9 @@ def find(folder: Path, gathered: Gathered) -> list[Labelled]:
 
 
 def _label(export: Export, run: str | None) -> str:
-    return f"{run} ({export.role} {export.name})" if run else export.name
+    """Of a run's teacher its folder as well, which starts with its number."""
+    whose = f", teacher {Path(export.name).name}" if export.role == "teacher" else ""
+    return f"{run}{whose}" if run else export.name
 
 
 def figures(found: Sequence[Labelled]) -> list[Figures]:
