@@ -33,6 +33,7 @@ BAD = {
     "method.frozen": ("method.frozen=2", "should be less than or equal to 1"),
     "method.hypergradient": ("method.hypergradient=magic", "'finite_difference', 'unrolled' or 'labels'"),
     "method.teacher_every": ("method.teacher_every=0", "should be greater than or equal to 1"),
+    "method.quiz_rows": (f"{SMOKE} method.quiz_rows=200", "method.quiz_rows=200: the quiz has"),
     "method.quiz_batch_size": ("method.quiz_batch_size=0", "should be greater than or equal to 1"),
     "method.quiz_batches": ("method.quiz_batches=1.5", "should be a valid integer"),
     "teacher": ("teacher=bert+", "teacher=bert+: should"),

@@ -247,3 +247,11 @@ def test_the_quiz_rows_are_trained_on_where_it_is_asked(classifier: Make, toy_da
     rows, quiz = without.parts["train"].numbers, without.parts["quiz"].numbers
     assert list(within.parts["train"].numbers) == [*rows, *quiz]
     assert list(toy_data([student], train_on_quiz=False).parts["train"].numbers) == list(rows)
+
+
+def test_a_quiz_may_be_made_of_its_first_rows_alone(classifier: Make, toy_data: MakeData) -> None:
+    student = classifier("bert")
+    whole, few = toy_data([student]), toy_data([student], quiz_rows=3)
+    numbers = list(whole.parts["quiz"].numbers)
+    assert sorted(whole.quiz_batch(0, 1000).rows.tolist()) == sorted(numbers)
+    assert sorted(few.quiz_batch(0, 1000).rows.tolist()) == sorted(numbers[:3])

@@ -143,6 +143,7 @@ class TextDataModule(LightningDataModule):
         noise, p: what is done to training rows; a name of :mod:`kd_lab.noise` and its probability.
         clean_for_teachers: whether the teachers see the sentences without it.
         train_on_quiz: whether the quiz rows are training rows as well.
+        quiz_rows: the quiz is made of the first so many of its rows; None is all.
     """
 
     def __init__(
@@ -158,6 +159,7 @@ class TextDataModule(LightningDataModule):
         p: float = 0.0,
         clean_for_teachers: bool = False,
         train_on_quiz: bool = False,
+        quiz_rows: int | None = None,
     ):
         super().__init__()
         self.rows = rows
@@ -169,7 +171,7 @@ class TextDataModule(LightningDataModule):
         self.parts["train"] = EncodedRows(
             rows, training, encoders, noise=Noise(noise, p, seed, words), clean_for_teachers=clean_for_teachers
         )
-        self.quiz_lengths = self.parts["quiz"].lengths
+        self.quiz_lengths = self.parts["quiz"].lengths[:quiz_rows]
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Length-grouped shuffled batches, each epoch's a function of (seed, epoch)."""

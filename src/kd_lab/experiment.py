@@ -123,7 +123,10 @@ def plan(settings: Settings) -> Plan:
     """
     for name in (settings.student, *(settings.teacher_names if settings.method.uses_teachers else ())):
         catalogue.refuse_unknown(name, settings.models)
-    return _plan(settings, *_data(settings.data, sources.stamp(settings.data.path)))
+    rows, cut, digest = _data(settings.data, sources.stamp(settings.data.path))
+    if (wanted := settings.method.quiz_rows) and wanted > len(cut.quiz):
+        raise UserError(f"method.quiz_rows={wanted}: the quiz has {len(cut.quiz)} rows; make data.quiz larger")
+    return _plan(settings, rows, cut, digest)
 
 
 @lru_cache(maxsize=4)

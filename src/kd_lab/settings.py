@@ -16,6 +16,8 @@ from kd_lab.sections import Count, NotNegative, Positive, Precision, Section, Sh
 
 CONF = next(path for path in (Path(__file__).parent / "conf", Path(__file__).parents[2] / "conf") if path.is_dir())
 """The folder of the settings: inside the wheel, or at the top of a checkout."""
+OF_THE_DATA = ("train_on_quiz", "quiz_rows")
+"""Settings of methods that say which rows they see."""
 
 
 class Method(Section, extra="allow"):
@@ -41,12 +43,13 @@ class Method(Section, extra="allow"):
     frozen: Share = 0.0
     hypergradient: Literal["reverse_mode", "forward_mode", "finite_difference", "unrolled", "labels"] = "reverse_mode"
     teacher_every: Count = 1
+    quiz_rows: Count | None = None
     quiz_batch_size: Count = 32
     quiz_batches: Count = 1
 
     def arguments(self) -> dict[str, Any]:
         """What the method's own file sets for its class, and nothing else."""
-        return self.model_dump(exclude_unset=True, exclude={"name", "target", "uses_teachers", "train_on_quiz"})
+        return self.model_dump(exclude_unset=True, exclude={"name", "target", "uses_teachers", *OF_THE_DATA})
 
 
 class Data(Section):

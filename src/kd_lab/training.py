@@ -125,6 +125,7 @@ class Training:
             p=run.settings.noise.p,
             clean_for_teachers=run.settings.noise.teacher_sees == "clean",
             train_on_quiz=run.settings.method.train_on_quiz,
+            quiz_rows=run.settings.method.quiz_rows,
         )
         self.machinery: Any = {
             "optimization": Optimization(run.settings.lr, run.settings.weight_decay),
