@@ -12,7 +12,7 @@ from yaml import YAMLError
 from kd_lab import locks, outcomes
 from kd_lab.errors import UserError
 from kd_lab.study import __main__ as study
-from kd_lab.study import pace, plans
+from kd_lab.study import carrying, pace, plans
 
 PLAN = """
 words: experiment=smoke max_epochs=1 logger=csv
@@ -93,12 +93,15 @@ def test_what_is_kept_is_not_run_again_wherever_the_runs_are(
 
 
 def test_a_run_that_another_process_is_at_work_on_comes_last(
-    first: subprocess.CompletedProcess[str], folder: Path
+    first: subprocess.CompletedProcess[str], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ended = outcomes.outcomes(folder / "outputs" / "sweeps" / "mine-first")
     busy = ended[0].folder
     assert busy
+    monkeypatch.chdir(folder)
+    jobs = list(plans.jobs("mine.yml", "first", ["data.rows=200"]))
     with locks.held(busy, "it"):
+        assert [{place.resolve() for place in carrying.elsewhere(job)} for job in jobs] == [{busy}, set(), set(), set()]
         done = carry_out(folder, "stage=first")
     order = [line.split(": ")[1].split(";")[0] for line in done.stdout.splitlines() if " of 4: " in line]
     assert order[-1] == "method=finetune seed=3"
@@ -154,3 +157,4 @@ def test_what_is_left_is_told_by_what_it_took(folder: Path) -> None:
     long = replace(other, settings=other.settings.model_copy(update={"max_epochs": 3}))
     assert pace.time_left([short, long], []) == ""
     assert pace.time_left([short, long], [(short, 20.0)]) == "60 s"
+    assert pace.time_left([short, long], [(short, 20.0)], processes=2) == "30 s"

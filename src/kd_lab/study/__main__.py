@@ -103,7 +103,8 @@ def _run(todo: Sequence[Job], keep: Path | None) -> bool:
             put_off.add(job.words)
             waiting.append(job)
             continue
-        left = pace.time_left([job, *waiting], done)
+        others = len(set().union(*map(carrying.elsewhere, waiting)))
+        left = pace.time_left([job, *waiting], done, processes=1 + others)
         which = f"{len(todo) - len(waiting)} of {len(todo)}"
         terminal.say(f"{which}: {job.row}" + (f"; about {left} left" if left else ""))
 

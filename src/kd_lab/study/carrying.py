@@ -37,13 +37,14 @@ def result_of(job: Job, keep: Path | None) -> Result:
     return result
 
 
-def elsewhere(job: Job) -> bool:
-    """Whether another process is at work on its run, or on a teacher that it needs."""
+def elsewhere(job: Job) -> set[Path]:
+    """The folders that other processes are at work on: of its run, and of the teachers that it needs."""
     try:
         run = plan(job.settings)
     except UserError:  # said where it is carried out
-        return False
-    return any(locks.taken(one.folder) for one in (run, *run.teachers) if isinstance(one, Plan))
+        return set()
+    needed = {one.folder for one in (run, *run.teachers) if isinstance(one, Plan)}
+    return {folder for folder in needed if locks.taken(folder)}
 
 
 def _kept(run: Plan, place: Path) -> Result | None:

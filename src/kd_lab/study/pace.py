@@ -17,8 +17,10 @@ def took(job: Job) -> float | None:
     return max(outcome.seconds, result.seconds) if outcome and result else None
 
 
-def time_left(left: Sequence[Job], done: Sequence[tuple[Job, float]]) -> str:
-    """How long the jobs ``left`` will take, by the seconds of those that are ``done``; nothing where none is."""
+def time_left(left: Sequence[Job], done: Sequence[tuple[Job, float]], processes: int = 1) -> str:
+    """How long the jobs ``left`` will take so many processes, by the seconds of those that are ``done``; nothing where
+    none is.
+    """
     paces: dict[tuple[str, int], list[float]] = defaultdict(list)
     for job, seconds in done:
         paces[job.kind].append(seconds / job.epochs)
@@ -27,4 +29,5 @@ def time_left(left: Sequence[Job], done: Sequence[tuple[Job, float]]) -> str:
     usual = fmean(median(those) for those in paces.values())
     ended = {job.words for job, _ in done}
     still = [job for job in left if job.words not in ended]
-    return terminal.duration(sum(job.epochs * median(paces.get(job.kind, [usual])) for job in still))
+    alone = sum(job.epochs * median(paces.get(job.kind, [usual])) for job in still)
+    return terminal.duration(alone / processes)
