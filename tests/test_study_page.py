@@ -108,6 +108,14 @@ def test_the_page_is_the_same_wherever_it_is_made(desk: Path, page: str, tmp_pat
     assert (tmp_path / "results.md").read_text(encoding="utf-8") == page
 
 
+def test_pictures_are_found_from_a_page_elsewhere(desk: Path, tmp_path: Path) -> None:
+    path = tmp_path / "elsewhere" / "results.md"
+    path.parent.mkdir()
+    study.carry_out([str(desk / "mine.yml"), f"keep={desk / 'kept'}", f"page={path}"])
+    (name,) = re.findall(r"!\[[^]]*\]\((.*\.svg)\)", path.read_text(encoding="utf-8"))
+    assert (path.parent / name).is_file()
+
+
 def test_what_cannot_be_a_page_is_said(desk: Path, tmp_path: Path) -> None:
     plan = str(desk / "mine.yml")
     with pytest.raises(UserError, match="name the folder of what is kept"):

@@ -1,5 +1,6 @@
 """The page of a study, from its plan and what is kept of its runs: verdicts, tables, pictures, commands, hours."""
 
+import os
 import shlex
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -88,7 +89,7 @@ def _group(stage: Stage, group: Group, place: Path, beside: Path) -> Iterator[st
     if (picture := _picture(group, stage.split)) is not None:
         path = place / f"{group.digest[:8]}.svg"
         results.write_whole(path, drawing.alone(picture.svg))
-        yield f"![{in_markdown(picture.title)}]({path.relative_to(beside).as_posix()})"
+        yield f"![{in_markdown(picture.title)}]({Path(os.path.relpath(path, beside)).as_posix()})"
         yield in_markdown(picture.caption)
 
 
