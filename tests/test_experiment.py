@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -140,6 +141,14 @@ def test_the_same_command_finds_the_finished_run_and_force_repeats_it_bit_by_bit
     assert not any("fine-tuning it first" in line for line in said)
     assert (again.folder / "student" / "model.safetensors").read_bytes() == weights
     assert again.without_times() == first.without_times()
+
+
+def test_a_run_hands_the_data_what_the_method_asks_of_the_quiz(compose: Compose) -> None:
+    words = ("method=metadistil", "teacher=tiny-bert", "warmup_epochs=0", "max_epochs=1", "method.train_on_quiz=true")
+    whole, one = (experiment.train(compose(*words, *more)) for more in ((), ("method.quiz_rows=1",)))
+    sizes = whole.data.sizes
+    assert whole.steps == one.steps == math.ceil((sizes["train"] + sizes["quiz"]) / 16) > sizes["train"] / 16
+    assert whole.teacher_displacement != one.teacher_displacement
 
 
 def test_a_half_written_run_is_not_finished(compose: Compose) -> None:
