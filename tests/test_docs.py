@@ -178,6 +178,7 @@ def test_every_axis_has_a_page_with_an_example() -> None:
         "dashboard",
         "reproduce",
         "report",
+        "results",
         "study",
         "protocol",
         "predict",

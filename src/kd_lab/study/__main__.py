@@ -57,11 +57,11 @@ def carry_out(words: Sequence[str]) -> None:
     if own := [word for word in given if word.startswith("seed=")]:
         raise UserError(f"{own[0]}: the plan says which seeds; write one of your own")
     name = names[0] if names else "sst2"
-    if ways.page:
-        _write(name, ways.keep, ways.page)
-    elif ways.list:
+    if ways.list:
         for job in plans.jobs(name, ways.stage, given):
             terminal.say(shlex.join(["python", "-m", "kd_lab.run", *job.words]))
+    elif ways.page:
+        _write(name, ways.keep, ways.page)
     else:
         _carry_out(list(plans.jobs(name, ways.stage, given)), ways.keep)
 

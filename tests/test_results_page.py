@@ -1,0 +1,57 @@
+"""docs/results.md: made of what is committed beside it, by commands that still mean what they meant."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from kd_lab import settings
+from kd_lab.study import __main__ as study
+from kd_lab.study import plans
+from kd_lab.study.carrying import ROW
+
+DOCS = Path(__file__).parents[1] / "docs"
+PAGE, KEPT = DOCS / "results.md", DOCS / "results"
+COMMAND = re.compile(r"^python -m kd_lab\.run (.*) data\.path=SST-2 seed=SEED$", re.MULTILINE)
+
+
+def test_the_page_is_what_its_command_makes(monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures = {path: path.read_bytes() for path in KEPT.glob("*/*.svg")}
+    page = PAGE.read_bytes()
+    monkeypatch.chdir(DOCS.parent)
+    try:
+        study.carry_out(["sst2", "keep=docs/results", "page=docs/results.md"])
+        assert PAGE.read_bytes() == page
+        assert {path: path.read_bytes() for path in KEPT.glob("*/*.svg")} == pictures
+    finally:
+        for path, before in {PAGE: page, **pictures}.items():
+            path.write_bytes(before)
+
+
+def test_a_printed_command_has_the_settings_of_its_runs() -> None:
+    """Also after a default has changed: what a row relied on has to be said in the plan then."""
+    plan = plans.read("sst2")
+    parts = re.split(r"^## (\w+)$", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    checked = 0
+    for name, text in zip(parts[1::2], parts[2::2], strict=True):
+        commands = dict(zip(plan.stages[name].named.values(), COMMAND.findall(text), strict=True))
+        meant = {row: said(command) for row, command in commands.items()}
+        for path in (KEPT / plans.title("sst2", name)).glob(f"*/{ROW}"):
+            row, seed = path.read_text(encoding="utf-8").strip().rsplit(" seed=", 1)
+            kept = yaml.safe_load((path.parent / "config.yaml").read_text(encoding="utf-8"))
+            assert differences(kept, meant[row] | {"seed": int(seed)}) == [], path.parent
+            checked += 1
+    assert checked == len(list(KEPT.glob(f"*/*/{ROW}"))) > 0
+
+
+def said(command: str) -> dict[str, Any]:
+    return settings.check(settings.compose(command.split())).model_dump(mode="json", by_alias=True)
+
+
+def differences(kept: Any, meant: Any, name: str = "") -> list[str]:
+    """What ``kept`` has otherwise than ``meant``; settings that came in later are not in it."""
+    if isinstance(kept, dict) and isinstance(meant, dict):
+        return [found for key in kept for found in differences(kept[key], meant.get(key), f"{name}.{key}")]
+    return [] if kept == meant else [f"{name}: {kept} is now {meant}"]
