@@ -468,7 +468,7 @@ def test_spreads_and_comparisons_count_their_seeds(tmp_path: Path) -> None:
     for seed in range(1, 3):
         simulated.run(tmp_path, "metadistil", seed)
     group = gathering.gather(tmp_path).groups[0]
-    found = comparing.compare(group, baselines.choose([group], None, [])[0], "test")
+    found = comparing.compare(group.settings, baselines.choose([group], None, [])[0], "test")
     assert found[0] is None
     assert found[1] is not None
     assert found[1].n == 2

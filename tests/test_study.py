@@ -29,6 +29,9 @@ stages:
 """
 
 
+STAGES = ("mine-first", "other-first")
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("study")
@@ -86,6 +89,13 @@ def test_what_is_kept_is_not_run_again_wherever_the_runs_are(
     assert {outcome.folder.parent for outcome in ended if outcome.folder} == {tmp_path / "kept" / "mine-first"}
     reported = kd_lab(str(tmp_path / "kept" / "mine-first"), folder=tmp_path, door="report")
     assert reported.returncode == 0, reported.stderr
+    (folder / "other.yml").write_text(PLAN, encoding="utf-8")
+    words = ("other.yml", "data.rows=200", "stage=first", keep, f"output_dir={tmp_path / 'third'}")
+    taken_over = kd_lab(*words, folder=folder, door="study")
+    assert "training" not in taken_over.stdout
+    rows = [sorted(path.read_text("utf-8") for path in (tmp_path / "kept" / name).glob("*/row.txt")) for name in STAGES]
+    assert rows[0] == rows[1]
+    assert len(rows[0]) == 4
     more = carry_out(
         folder, "stage=first", keep, f"output_dir={tmp_path / 'elsewhere'}", "data.rest=true", "list=false"
     )

@@ -89,7 +89,7 @@ def compare(order: Order) -> "tuple[Gathered, list[list[Figures]]]":
     # Seconds of imports, after what can be refused.
     from kd_lab.report import comparing, figures
 
-    compared = [comparing.compare(g, b, order.split) for g, b in zip(gathered.groups, chosen, strict=True)]
+    compared = [comparing.compare(g.settings, b, order.split) for g, b in zip(gathered.groups, chosen, strict=True)]
     pairs = zip(gathered.groups, compared, strict=True)
     return gathered, [figures.of(group, those, order.split, order.mean) for group, those in pairs]
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from kd_lab import significance
 from kd_lab.report.answers import Array
-from kd_lab.report.gathering import Group, Setting
+from kd_lab.report.gathering import Setting
 from kd_lab.report.runs import Run
 
 SPLITS = ("test", "rest")
@@ -62,9 +62,9 @@ def spread(setting: Setting, split: str) -> Spread | None:
     return Spread(len(values), float(found.mean), deviation, _number(found.low), _number(found.high))
 
 
-def compare(group: Group, baselines: Sequence[Setting | None], split: str) -> list[Comparison | None]:
-    """Every setting of ``group`` with its baseline, Holm's correction over all of them."""
-    pairs = [_pairs(setting, baseline, split) for setting, baseline in zip(group.settings, baselines, strict=True)]
+def compare(settings: Sequence[Setting], baselines: Sequence[Setting | None], split: str) -> list[Comparison | None]:
+    """Every setting with its baseline, all of them on the same rows; Holm's correction is over all comparisons."""
+    pairs = [_pairs(setting, baseline, split) for setting, baseline in zip(settings, baselines, strict=True)]
     found = [
         _compare(baseline, those, split) if baseline and those else None
         for baseline, those in zip(baselines, pairs, strict=True)

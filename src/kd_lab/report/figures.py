@@ -31,20 +31,27 @@ def probability(p: float) -> str:
     return "<0.001" if p < 0.0005 else f"{p:.3f}"
 
 
-def of(group: Group, compared: Sequence[Comparison | None], split: str, mean: bool) -> list[Figures]:
-    """The figures of every setting of ``group``.
+def of(
+    group: Group,
+    compared: Sequence[Comparison | None],
+    split: str,
+    mean: bool,
+    settings: Sequence[Setting] | None = None,
+) -> list[Figures]:
+    """The figures of settings of ``group``.
 
     Args:
         group: of settings.
         compared: one comparison per setting, or None.
         split: of the comparisons.
         mean: whether sizes are compared with the mean of all teachers of the group, not with the setting's largest.
+        settings: that are compared, some perhaps twice; None for all of the group.
     """
     known, sizes = published.load(), teachers_sizes(group)
     baselines = {id(one.baseline) for one in compared if one}
     numbers = {id(setting): str(number) for number, setting in enumerate(group.settings, 1)}
     found = []
-    for setting, one in zip(group.settings, compared, strict=True):
+    for setting, one in zip(group.settings if settings is None else settings, compared, strict=True):
         figures = {"data": group.title, "number": numbers[id(setting)], "setting": setting.label}
         figures["seeds"] = str(len(setting.runs))
         for part in ("test", "validation", "rest"):

@@ -90,11 +90,12 @@ class Table:
 def of(group: Group, found: Sequence[Figures], split: str, mean: bool) -> list[Table]:
     """Results, tests and costs of a group; without the tests where nothing is compared."""
     large = [f for f in found if "rest" in f]
-    tables = [_table(f"Results on {group.title}", RESULTS, found, _results_note(group, split))]
+    compared = any("against" in f for f in found)
+    tables = [_table(f"Results on {group.title}", RESULTS, found, _results_note(group, split if compared else None))]
     if large:
         note = "Mean ± standard deviation over seeds on rest.csv, the rows that are in no other split; 95% t interval."
         tables.append(_table(f"Large holdout of {group.title}", REST, large, note))
-    if any("against" in f for f in found):
+    if compared:
         tables.append(tests(group, found, split))
     tables.append(_table(f"Teachers and costs on {group.title}", COSTS, found, _costs_note(group, mean)))
     return tables
@@ -106,10 +107,11 @@ def tests(group: Group, found: Sequence[Figures], split: str) -> Table:
     return _table(f"Tests on {group.title}", TESTS, tested, _tests_note(tested, split))
 
 
-def _results_note(group: Group, split: str) -> str:
+def _results_note(group: Group, compared_on: str | None) -> str:
     rows = f"{group.sizes.get('test', 0):,} test rows, {group.sizes.get('validation', 0):,} validation rows"
     means = "Mean ± standard deviation over seeds, 95% t interval of the mean"
-    return f"{rows}. {means}; the difference to the baseline in points, on the {split} split."
+    differences = f"; the difference to the baseline in points, on the {compared_on} split" if compared_on else ""
+    return f"{rows}. {means}{differences}."
 
 
 def _tests_note(tested: Sequence[Figures], split: str) -> str:

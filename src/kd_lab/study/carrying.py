@@ -1,5 +1,6 @@
 """One job of a study: found among what is kept, or carried out and kept; or another process is at work on it."""
 
+import shutil
 from pathlib import Path
 
 from kd_lab import locks, results
@@ -17,7 +18,8 @@ def result_of(job: Job, keep: Path | None) -> Result:
 
     Args:
         job: whose run is trained where it is neither kept nor finished.
-        keep: has a folder for each stage, with what reports need of its runs; None keeps nothing.
+        keep: has a folder for each stage, with what reports need of its runs; None keeps nothing. What one stage has
+            of a run, another that asks for it takes over.
 
     Raises:
         UserError: for what only the user can put right.
@@ -27,6 +29,10 @@ def result_of(job: Job, keep: Path | None) -> Result:
         return carry_out(run, one_of_many=True)
     place = keep / job.folder.name
     if result := _kept(run, place):
+        return result
+    if result := next(filter(None, (_kept(run, other) for other in sorted(keep.glob("*/")))), None):
+        shutil.copytree(result.folder, place / result.folder.name, dirs_exist_ok=True)
+        results.write_whole(place / result.folder.name / ROW, job.row + "\n")
         return result
     # Seconds of imports, where something is kept.
     from kd_lab.report import keeping, runs

@@ -73,19 +73,9 @@ def _stage(plan: Plan, stage: Stage, groups: Sequence[Group], place: Path, besid
 
 
 def _group(stage: Stage, group: Group, place: Path, beside: Path) -> Iterator[str]:
-    known = {setting.label: setting for setting in group.settings}
-    compared = {
-        name: comparing.compare(group, [_other(s, known[name]) for s in group.settings], stage.split)
-        for name in stage.baselines
-        if name in known
-    }
-    for those in compared.values():
-        if lines := [_verdict(s, one) for s, one in zip(group.settings, those, strict=True) if one]:
-            yield "\n".join(lines)
-    every = [figures.of(group, those, stage.split, mean=False) for those in compared.values()]
-    found, *more = every or [figures.of(group, [None] * len(group.settings), stage.split, mean=False)]
+    yield from _answers(stage, group)
+    found = figures.of(group, [None] * len(group.settings), stage.split, mean=False)
     yield from map(of_table, tables.of(group, found, stage.split, mean=False))
-    yield from (of_table(tables.tests(group, other, stage.split)) for other in more)
     if (picture := _picture(group, stage.split)) is not None:
         path = place / f"{group.digest[:8]}.svg"
         results.write_whole(path, drawing.alone(picture.svg))
@@ -93,19 +83,28 @@ def _group(stage: Stage, group: Group, place: Path, beside: Path) -> Iterator[st
         yield in_markdown(picture.caption)
 
 
-def _other(setting: Setting, baseline: Setting) -> Setting | None:
-    return None if setting is baseline else baseline
+def _answers(stage: Stage, group: Group) -> Iterator[str]:
+    """To the questions about rows of the group: a line each, and a table of their tests."""
+    known = {setting.label: setting for setting in group.settings}
+    asked = {q: (known[a], known[b]) for q, (a, b) in stage.questions.items() if a in known and b in known}
+    first, second = [a for a, _ in asked.values()], [b for _, b in asked.values()]
+    compared = comparing.compare(first, second, stage.split)
+    lines = [_verdict(q, s, one) for q, s, one in zip(asked, first, compared, strict=True) if one]
+    if lines:
+        yield "\n".join(["### Answers", "", *lines])
+        yield of_table(tables.tests(group, figures.of(group, compared, stage.split, False, first), stage.split))
 
 
-def _verdict(setting: Setting, one: Comparison) -> str:
+def _verdict(question: str, setting: Setting, one: Comparison) -> str:
     """What the protocol says of a difference and its p-value."""
     pair = f"{in_markdown(setting.label)} less {in_markdown(one.baseline.label)}"
-    who = f"- {pair}: {figures.points(one.difference)} points"
+    who = f"- {in_markdown(question)} {pair}: {figures.points(one.difference)} points"
     if one.p is None or one.low is None or one.high is None:
         return f"{who}; {figures.ONE_SEED if one.n == 1 else figures.NO_VARIANCE}, nothing is tested."
     found = "no difference was found" if one.p >= LEVEL else "it helps" if one.difference > 0 else "it harms"
     interval = f"[{figures.points(one.low)}, {figures.points(one.high)}]"
-    return f"{who} {interval}, p = {figures.probability(one.p)}, {one.n} seeds: **{found}**."
+    corrected = f" (Holm {figures.probability(one.p_holm)})" if one.p_holm is not None else ""
+    return f"{who} {interval}, p = {figures.probability(one.p)}{corrected}, {one.n} seeds: **{found}**."
 
 
 def _picture(group: Group, split: str) -> Picture | None:

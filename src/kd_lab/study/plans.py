@@ -24,14 +24,14 @@ class Stage(Section):
         seeds: of every row.
         rows: the words of each setting, listed, or by the names that they are to have in tables.
         split: that the stage's tests are made on.
-        baselines: names of rows that all others are compared with.
+        questions: that are tested, each by the names of two rows: the first less the second.
     """
 
     words: str = ""
     seeds: Annotated[tuple[Whole, ...], Field(min_length=1)]
     rows: Annotated[tuple[Text, ...] | dict[Text, Text], Field(min_length=1)]
     split: Literal["test", "rest"] = "test"
-    baselines: tuple[Text, ...] = ()
+    questions: Annotated[dict[Text, tuple[Text, Text]], Field(default_factory=dict)]
 
     @property
     def named(self) -> dict[str, str]:
@@ -39,9 +39,10 @@ class Stage(Section):
         return self.rows if isinstance(self.rows, dict) else {row: row for row in self.rows}
 
     @model_validator(mode="after")
-    def _baselines_are_rows(self) -> Self:
-        if unknown := [name for name in self.baselines if name not in self.named]:
-            raise ValueError(f"baselines: {unknown[0]} is none of {', '.join(self.named)}")
+    def _questions_are_about_rows(self) -> Self:
+        asked = (name for pair in self.questions.values() for name in pair)
+        if unknown := [name for name in asked if name not in self.named]:
+            raise ValueError(f"questions: {unknown[0]} is none of {', '.join(self.named)}")
         return self
 
 
