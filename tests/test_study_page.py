@@ -19,16 +19,18 @@ PLAN = """
 words: data=sst2
 stages:
   confirmation:
-    words: max_epochs=3
+    words: max_epochs=3 data.rest=true
     seeds: [0, 1, 2, 3]
     split: rest
     questions:
       Does MetaDistil help?: [MetaDistil, distillation]
       More than its control?: [MetaDistil, the control]
+      More than nothing?: [MetaDistil, missing]
     rows:
       distillation: method=kd
       MetaDistil: method=metadistil
       the control: method=kd lr=1
+      missing: method=finetune lr=2
   later:
     seeds: [0]
     rows: [method=finetune]
@@ -79,20 +81,26 @@ def test_verdicts_are_those_of_the_t_test(desk: Path, page: str) -> None:
     said = "<0.001" if p < 0.0005 else f"{p:.3f}"
     assert re.search(rf"p = {said} \(Holm [<\d.]+\), 4 seeds: \*\*it helps\*\*\.$", line)
     assert "- More than its control? MetaDistil less the control: " in page
-    assert re.findall(r"^\| 2 \| MetaDistil \| # (\d) \| 4 \|", page, re.MULTILINE) == ["1", "3"]
+    assert "- More than nothing? MetaDistil less missing: not all seeds are there yet." in page
+    assert re.findall(r"^\| 2 \| MetaDistil \| # (\d) \| 4 \|", page, re.MULTILINE) == ["1", "3"] * 2
+    assert [page.index(f"On the {split} split.") for split in ("rest", "test")] == sorted(
+        page.index(f"On the {split} split.") for split in ("rest", "test")
+    ), "first what the stage is judged on"
 
 
 def test_rows_are_called_as_in_the_plan_and_come_in_its_order(page: str) -> None:
     assert page.startswith(
-        "# A study of mine\n\nNo figures here.\n\n## confirmation\n\n12 of 12 runs; seeds 0, 1, 2, 3."
+        "# A study of mine\n\nNo figures here.\n\n## confirmation\n\n12 of 16 runs; seeds 0, 1, 2, 3."
     )
     assert re.findall(r"^\| (\d) \| ([\w ]+) \| 4 \|", page, re.MULTILINE)[:3] == [
         ("1", "distillation"),
         ("2", "MetaDistil"),
         ("3", "the control"),
     ]
-    assert page.count("### Tests on") == 1
-    assert "python -m kd_lab.run data=sst2 max_epochs=3 method=kd lr=1 data.path=SST-2 seed=SEED\n" in page
+    assert page.count("### Tests on") == 2
+    assert (
+        "python -m kd_lab.run data=sst2 max_epochs=3 data.rest=true method=kd lr=1 data.path=SST-2 seed=SEED\n" in page
+    )
     assert "later" not in page, "nothing is kept of it"
 
 

@@ -128,7 +128,7 @@ class Result(Part):
 
 def write_whole(path: Path, text: str) -> None:
     """Write ``text`` whole or not at all, wherever a disk fills up or a process ends."""
-    scratch = path.with_name(f"{path.name}.partial")
+    scratch = path.with_name(f"{path.name}.{os.getpid()}.partial")  # another process may write the same
     try:
         with scratch.open("w", encoding="utf-8") as file:
             file.write(text)

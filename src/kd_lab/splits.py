@@ -78,16 +78,16 @@ def cut(
 
 
 def rest(texts: Sequence[str], labels: Sequence[int], splits: Splits, holdout: str) -> tuple[int, ...]:
-    """The rows that training has not touched in any way: a large test set of all that is left.
+    """The rows that no split has touched in any way: a large test set that nobody has looked at before.
 
     Args:
         texts, labels: the rows of the source.
         splits: of them.
-        holdout: ``row`` leaves out the texts of train, quiz and validation; ``sentence`` what stands inside or around
-            a text of theirs as well.
+        holdout: ``row`` leaves out the texts of all splits; ``sentence`` what stands inside or around a text of theirs
+            as well.
     """
     _, distinct = _distinct(texts, labels)
-    used = {normal(texts[row]) for row in (*splits.train, *splits.quiz, *splits.validation)}
+    used = {normal(texts[row]) for row in (*splits.train, *splits.quiz, *splits.validation, *splits.test)}
     if holdout == "row":
         return tuple(row for text, row in distinct.items() if text not in used)
     inside = _roots(tuple(distinct))

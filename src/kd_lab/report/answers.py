@@ -1,6 +1,7 @@
 """What a student answered, row by row: from a run's own predictions, or from the small form that is kept of them."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,16 +116,19 @@ def keep(answers: Answers, folder: Path, digest: str, split: str) -> None:
             raise UserError(f"{rows} holds other rows than {folder.name}: keep these runs in another folder")
     else:
         rows.parent.mkdir(parents=True, exist_ok=True)
-        # Another process may be about to read it.
-        scratch = rows.with_name(f"{os.getpid()}.partial.npz")
-        whole: dict[str, Any] = {name: those.astype(np.int32) for name, those in numbers.items()}
-        np.savez_compressed(scratch, **whole)
-        scratch.replace(rows)
+        _write(rows, {name: those.astype(np.int32) for name, those in numbers.items()})
     facts = {"right": answers.right, "teachers_right": answers.teachers_right, "agrees": answers.agrees}
-    bits: dict[str, Any] = {name: np.packbits(fact) for name, fact in facts.items() if fact is not None}
+    bits = {name: np.packbits(fact) for name, fact in facts.items() if fact is not None}
     path = folder / "predictions" / f"{split}.npz"
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(path, confidence=np.rint(answers.confidence * FINEST).astype(np.uint16), **bits)
+    _write(path, {"confidence": np.rint(answers.confidence * FINEST).astype(np.uint16), **bits})
+
+
+def _write(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Whole: another process may be about to read it, or to write the same."""
+    scratch = path.with_name(f"{path.stem}.{os.getpid()}.partial.npz")
+    np.savez_compressed(scratch, **arrays)
+    scratch.replace(path)
 
 
 def _of_kept(path: Path, rows: Path) -> Answers | None:

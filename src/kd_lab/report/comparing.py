@@ -11,11 +11,13 @@ from kd_lab.report.gathering import Setting
 from kd_lab.report.runs import Run
 
 SPLITS = ("test", "rest")
+FEWEST = 3
+"""Seeds for an interval of a mean: that of two is nine deviations wide on each side, and tells nothing."""
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Accuracy of n seeds in [0, 1]: mean, standard deviation and t interval, None where n or variance give none."""
+    """Accuracy of n seeds in [0, 1]: mean, standard deviation and t interval, None where they are too few."""
 
     n: int
     mean: float
@@ -59,7 +61,8 @@ def spread(setting: Setting, split: str) -> Spread | None:
         return None
     found = significance.mean_of(values)
     deviation = float(values.std(ddof=1)) if len(values) > 1 else None
-    return Spread(len(values), float(found.mean), deviation, _number(found.low), _number(found.high))
+    low, high = (_number(found.low), _number(found.high)) if len(values) >= FEWEST else (None, None)
+    return Spread(len(values), float(found.mean), deviation, low, high)
 
 
 def compare(settings: Sequence[Setting], baselines: Sequence[Setting | None], split: str) -> list[Comparison | None]:

@@ -37,8 +37,8 @@ def forest(settings: Sequence[Numbered], split: str, key: str) -> Picture:
     best, worst = spreads[-1], spreads[0]
     caption = (
         f"Mean {split} accuracy of {len(spreads)} settings, the best on top, with its 95% t interval; thin strokes are "
-        f"single seeds ({seeds([s for _, s, _ in spreads])}; a single seed has no interval). Highest: {best[1].label}, "
-        f"{100 * best[2].mean:.2f}%; lowest: {worst[1].label}, {100 * worst[2].mean:.2f}%."
+        f"single seeds ({seeds([s for _, s, _ in spreads])}; fewer than three have no interval). "
+        f"Highest: {best[1].label}, {100 * best[2].mean:.2f}%; lowest: {worst[1].label}, {100 * worst[2].mean:.2f}%."
     )
     return Picture("Settings with their intervals", drawing.svg(figure, f"forest{key}"), caption)
 

@@ -119,9 +119,11 @@ def _tests_note(tested: Sequence[Figures], split: str) -> str:
     count = sum("p holm" in f for f in tested)
     values = "p-value" if count == 1 else "p-values"
     counted = "; ".join(f"{rows} rows in {clusters} clusters" for rows, clusters in sorted(on)) or "no predictions"
+    nested = any(f["rows"] != f["clusters"] for f in tested if "rows" in f)
+    takes = ", which takes rows of one sentence for independent and is too sure where they are not" if nested else ""
     return (
         f"On the {split} split. The test of record is the paired t-test over the n seeds in common; Holm's correction "
-        f"is over the {count} {values} of this table. McNemar's exact test for each seed, "
+        f"is over the {count} {values} of this table. McNemar's exact test for each seed{takes}, "
         f"and the bootstrap over seeds and clusters of rows: {counted}."
     )
 

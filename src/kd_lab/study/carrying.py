@@ -1,6 +1,5 @@
 """One job of a study: found among what is kept, or carried out and kept; or another process is at work on it."""
 
-import shutil
 from pathlib import Path
 
 from kd_lab import locks, results
@@ -28,18 +27,16 @@ def result_of(job: Job, keep: Path | None) -> Result:
     if keep is None:
         return carry_out(run, one_of_many=True)
     place = keep / job.folder.name
-    if result := _kept(run, place):
-        return result
-    if result := next(filter(None, (_kept(run, other) for other in sorted(keep.glob("*/")))), None):
-        shutil.copytree(result.folder, place / result.folder.name, dirs_exist_ok=True)
-        results.write_whole(place / result.folder.name / ROW, job.row + "\n")
+    row = place / run.folder.name / ROW
+    if (result := _kept(run, place)) and row.is_file():
         return result
     # Seconds of imports, where something is kept.
     from kd_lab.report import keeping, runs
 
-    result = carry_out(run, one_of_many=True)
+    known = (_kept(run, other) for other in sorted(keep.glob("*/")))
+    result = next(filter(None, known), None) or carry_out(run, one_of_many=True)
     keeping.keep([runs.read(result)], place)
-    results.write_whole(place / result.folder.name / ROW, job.row + "\n")
+    results.write_whole(row, job.row + "\n")
     return result
 
 

@@ -23,14 +23,14 @@ class Stage(Section):
         words: of every run of the stage.
         seeds: of every row.
         rows: the words of each setting, listed, or by the names that they are to have in tables.
-        split: that the stage's tests are made on.
+        split: that the stage is judged on.
         questions: that are tested, each by the names of two rows: the first less the second.
     """
 
     words: str = ""
     seeds: Annotated[tuple[Whole, ...], Field(min_length=1)]
     rows: Annotated[tuple[Text, ...] | dict[Text, Text], Field(min_length=1)]
-    split: Literal["test", "rest"] = "test"
+    split: Literal["validation", "test", "rest"] = "test"
     questions: Annotated[dict[Text, tuple[Text, Text]], Field(default_factory=dict)]
 
     @property
@@ -107,6 +107,11 @@ def _of_stage(called: str, shared: Sequence[str], stage: Stage, given: Sequence[
     rows = list(stage.named.values())
     checked = [settings.check(settings.compose([*shared, *row.split(), *given])) for row in rows]
     folder = checked[0].output_dir / "sweeps" / called
+    for j, row in enumerate(rows):
+        if checked[j] in checked[:j]:
+            raise UserError(f"{called}: {row} has the settings of {rows[checked.index(checked[j])]}; keep one of them")
+        if stage.split == "rest" and not checked[j].data.rest:
+            raise UserError(f"{called}: split: rest, but {row} is not tested on it; say data.rest=true to all its rows")
     for i, seed in enumerate(stage.seeds):
         for j, (row, plain) in enumerate(zip(rows, checked, strict=True)):
             words = (*shared, *row.split(), *given, f"seed={seed}")
