@@ -63,3 +63,12 @@ def test_alpha_mixes_soft_loss_and_cross_entropy() -> None:
 def test_bad_settings_are_refused_by_name(bad: dict[str, float | str]) -> None:
     with pytest.raises(ValueError, match=str(next(iter(bad.values())))):
         DistillationLoss(**bad)  # type: ignore[arg-type]
+
+
+def test_the_mean_of_teachers_is_not_taken_for_teachers() -> None:
+    """It would be averaged over the batch, and broadcasting would hide it."""
+    logits, labels = torch.randn(4, 2), torch.tensor([0, 1, 1, 0])
+    loss = DistillationLoss()
+    assert loss(logits, torch.randn(3, 4, 2), labels).shape == ()
+    with pytest.raises(ValueError, match=r"teachers' logits are \[4, 2\]"):
+        loss(logits, torch.randn(4, 2), labels)

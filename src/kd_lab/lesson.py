@@ -64,8 +64,9 @@ class Feedback(NamedTuple):
 
     Attributes:
         gradients: ∇φ of the quiz loss and the teachers' own, one tensor per tensor of ``Lesson.teachers``.
-        quiz_loss: scalar, the assumed student's loss on the quiz.
-        student_logits: z_S [B, C] with its graph intact, for the student's real step; None for several parts.
+        quiz_loss: scalar, the assumed student's loss on the quiz; with the control ``labels`` the teachers'.
+        student_logits: z_S [B, C] with its graph intact, for the student's real step; None for several parts and with
+            ``labels``.
     """
 
     gradients: tuple[Tensor, ...]

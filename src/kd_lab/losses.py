@@ -105,7 +105,13 @@ class DistillationLoss:
             raise ValueError(f"temperature={self.temperature}: a temperature lies above 0")
 
     def __call__(self, student: Tensor, teachers: Tensor, labels: Tensor) -> Tensor:
-        """The loss of student logits [B, C] beside the logits of K teachers [K, B, C] and labels [B], a scalar."""
+        """The loss of student logits [B, C] beside the logits of K teachers [K, B, C] and labels [B], a scalar.
+
+        Raises:
+            ValueError: for teachers' logits of another shape: their mean, [B, C], would be taken for B teachers.
+        """
+        if teachers.shape[1:] != student.shape:
+            raise ValueError(f"teachers' logits are {list(teachers.shape)}: one of {list(student.shape)} each is meant")
         taught = TOGETHER[self.teacher_weights](teachers, labels)
         soft = SOFT_LOSSES[self.soft_loss](student, taught, self.temperature)
         return self.alpha * soft + (1 - self.alpha) * cross_entropy(student, labels)

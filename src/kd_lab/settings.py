@@ -84,7 +84,7 @@ class Noise(Section):
 
 
 class Machine(Section):
-    """What lightning.Trainer is told of the machine; none of it may change a result."""
+    """What lightning.Trainer is told of the machine; only the number of processes may change a result."""
 
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps", "tpu"]
     devices: Count

@@ -32,6 +32,16 @@ def keep(runs: Sequence[Run], place: Path) -> None:
 
 
 def _without_places(config: object) -> object:
+    if isinstance(config, str):
+        return "+".join(map(_without_folders, config.split("+")))
     if not isinstance(config, dict):
         return config
     return {name: _without_places(value) for name, value in config.items() if name not in ELSEWHERE}
+
+
+def _without_folders(name: str) -> str:
+    """A model's folder by its own name alone, that of a run's student with the run's."""
+    path = Path(name)
+    if not path.is_absolute():
+        return name
+    return f"{path.parent.name}/{path.name}" if path.name == "student" else path.name
