@@ -54,9 +54,10 @@ def test_the_temperature_does_not_change_the_size_of_kls_gradient_much() -> None
 
 
 def test_alpha_mixes_soft_loss_and_cross_entropy() -> None:
-    hard, soft = DistillationLoss(0.0)(STUDENT, TEACHER, LABELS), DistillationLoss(1.0)(STUDENT, TEACHER, LABELS)
+    hard, soft, mixed = (DistillationLoss(alpha)(STUDENT, TEACHER[None], LABELS) for alpha in (0.0, 1.0, 0.3))
     assert hard.item() == pytest.approx(cross_entropy(STUDENT, LABELS).item())
-    assert DistillationLoss(0.3)(STUDENT, TEACHER, LABELS).item() == pytest.approx((0.3 * soft + 0.7 * hard).item())
+    assert soft.item() == pytest.approx(SOFT_LOSSES["kl"](STUDENT, TEACHER, 2.0).item())
+    assert mixed.item() == pytest.approx((0.3 * soft + 0.7 * hard).item())
 
 
 @pytest.mark.parametrize("bad", [{"alpha": 1.5}, {"alpha": -0.1}, {"temperature": 0.0}, {"soft_loss": "cosine"}])

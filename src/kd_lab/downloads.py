@@ -24,7 +24,10 @@ SECONDS_OF_SILENCE = 60  # in which a hub that did not answer is not asked again
 
 
 def cache_folder() -> Path:
-    """Where what can be made or fetched again is kept, but for the hub's own cache: $KD_LAB_CACHE, or kd_lab in the user's cache folder."""
+    """Where what can be made or fetched again is kept: $KD_LAB_CACHE, or kd_lab in the user's cache folder.
+
+    The hub's files are not among it: they have a cache of their own.
+    """
     if named := os.environ.get("KD_LAB_CACHE"):
         return Path(named)
     # The XDG specification: a path that is not absolute is to be ignored.

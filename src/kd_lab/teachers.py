@@ -20,8 +20,8 @@ def members(settings: Settings) -> Iterator[tuple[str, Settings]]:
 def making(settings: Settings, name: str, repeat: int = 0) -> Settings:
     """The fine-tuning run that makes a teacher for the run ``settings``.
 
-    It shares that run's data, seed, precision, micro-batches and processes and nothing else that decides a result: neither its noise, warm-up and
-    patience nor the student's learning rate.
+    It shares that run's data, seed, precision, micro-batches and processes and nothing else that decides a result:
+    neither its noise, warm-up and patience nor the student's learning rate.
     """
     return settings.model_copy(
         update={
