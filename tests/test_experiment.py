@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -105,6 +106,18 @@ def test_the_run_folder_holds_what_people_need(smoke: Result) -> None:
     assert wanted <= columns
     again = settings.check(OmegaConf.to_container(OmegaConf.load(smoke.folder / "config.yaml")))  # type: ignore[arg-type]
     assert again.student == "tiny-distilbert"
+
+
+def test_the_docs_name_every_field_of_a_result_and_every_column_of_predictions(smoke: Result) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "runs.md").read_text(encoding="utf-8")
+    section = page.split("## What a run's folder holds")[1].split("\n## ")[0]
+    named = set(re.findall(r"`([^`]+)`", section))
+    written = json.loads((smoke.folder / "result.json").read_text(encoding="utf-8"))
+    fields = {*written, *written["student"], *written["teachers"][0], *written["data"], *written["under_noise"][0]}
+    assert fields <= named
+    with (smoke.folder / "predictions" / "test.csv").open(encoding="utf-8") as file:
+        columns = csv.DictReader(file).fieldnames or []
+    assert {re.sub("^logit .*", "logit NAME", column) for column in columns} <= named
 
 
 def test_predictions_add_up_to_the_accuracy_and_hold_no_sentence(smoke: Result) -> None:
