@@ -96,6 +96,13 @@ def test_what_is_kept_is_not_run_again_wherever_the_runs_are(
     rows = [sorted(path.read_text("utf-8") for path in (tmp_path / "kept" / name).glob("*/row.txt")) for name in STAGES]
     assert rows[0] == rows[1]
     assert len(rows[0]) == 4
+    answers = [sorted(path.stem for path in (tmp_path / "kept" / name).glob("rows/*")) for name in STAGES]
+    assert answers[0] == answers[1] != []
+    lost = next((tmp_path / "kept" / STAGES[0]).glob("*/row.txt"))
+    row = lost.read_text(encoding="utf-8")
+    lost.unlink()
+    assert "training" not in carry_out(folder, "stage=first", keep, place).stdout
+    assert lost.read_text(encoding="utf-8") == row, "as after a process that ended between two files"
     more = carry_out(
         folder, "stage=first", keep, f"output_dir={tmp_path / 'elsewhere'}", "data.rest=true", "list=false"
     )
@@ -138,13 +145,19 @@ def test_the_commands_are_said_and_nothing_is_run(tmp_path: Path, folder: Path) 
         (PLAN.replace("seeds: [3, 4]", "seeds: []"), [], "stages.first.seeds"),
         (PLAN.replace("seeds: [3, 4]", "seed: 3"), [], "stages.first.seeds: Field required"),
         (PLAN.replace("lr=1", "lr=-1"), [], "lr=-1"),
+        (
+            PLAN.replace("lr=1", "lr=5e-3"),
+            [],
+            "mine-first: method=finetune lr=5e-3 has the settings of method=finetune",
+        ),
+        (PLAN.replace("seeds: [3]", "seeds: [3]\n    split: rest"), [], "teacher_finetune_lr=1e-9 is not tested on it"),
         ("stages: [", [], "while parsing"),
     ],
 )
 def test_a_plan_that_is_wrong_is_refused_before_anything_runs(
     plan: str | None, words: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = tmp_path / "plan.yml"
+    path = tmp_path / "mine.yml"
     monkeypatch.chdir(tmp_path)
     if plan is not None:
         path.write_text(plan, encoding="utf-8")

@@ -2,6 +2,7 @@
 
 import csv
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -112,8 +113,6 @@ def test_pictures_are_files_of_their_own(desk: Path, page: str) -> None:
 
 
 def test_the_page_is_the_same_wherever_it_is_made(desk: Path, page: str, tmp_path: Path) -> None:
-    import shutil
-
     shutil.copytree(desk / "kept", tmp_path / "kept")
     study.carry_out([str(desk / "mine.yml"), f"keep={tmp_path / 'kept'}", f"page={tmp_path / 'results.md'}"])
     assert (tmp_path / "results.md").read_text(encoding="utf-8") == page
@@ -133,6 +132,12 @@ def test_what_cannot_be_a_page_is_said(desk: Path, tmp_path: Path) -> None:
         study.carry_out([plan, f"page={tmp_path / 'results.md'}"])
     with pytest.raises(UserError, match="keeps no run of the plan"):
         study.carry_out([plan, f"keep={tmp_path}", f"page={tmp_path / 'results.md'}"])
+    twice = tmp_path / "twice"
+    shutil.copytree(desk / "kept", twice)
+    one, two, *_ = sorted((twice / "mine-confirmation").glob("*/row.txt"))
+    shutil.copyfile(one, two)
+    with pytest.raises(UserError, match=f"keeps two runs as .*: {one.parent.name} and {two.parent.name}"):
+        study.carry_out([plan, f"keep={twice}", f"page={tmp_path / 'results.md'}"])
     other = tmp_path / "other.yml"
     other.write_text(PLAN.replace("MetaDistil, distillation]", "MetaDistil, destillation]"), encoding="utf-8")
     with pytest.raises(UserError, match="destillation is none of distillation, MetaDistil"):

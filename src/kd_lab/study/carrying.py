@@ -28,7 +28,8 @@ def result_of(job: Job, keep: Path | None) -> Result:
         return carry_out(run, one_of_many=True)
     place = keep / job.folder.name
     row = place / run.folder.name / ROW
-    if (result := _kept(run, place)) and row.is_file():
+    if result := _kept(run, place):
+        results.write_whole(row, job.row + "\n")  # a process may have ended between the two files
         return result
     # Seconds of imports, where something is kept.
     from kd_lab.report import keeping, runs

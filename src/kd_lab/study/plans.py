@@ -107,16 +107,21 @@ def _of_stage(called: str, shared: Sequence[str], stage: Stage, given: Sequence[
     rows = list(stage.named.values())
     checked = [settings.check(settings.compose([*shared, *row.split(), *given])) for row in rows]
     folder = checked[0].output_dir / "sweeps" / called
-    for j, row in enumerate(rows):
-        if checked[j] in checked[:j]:
-            raise UserError(f"{called}: {row} has the settings of {rows[checked.index(checked[j])]}; keep one of them")
-        if stage.split == "rest" and not checked[j].data.rest:
-            raise UserError(f"{called}: split: rest, but {row} is not tested on it; say data.rest=true to all its rows")
+    _refuse_what_answers_nothing(called, stage, rows, checked)
     for i, seed in enumerate(stage.seeds):
         for j, (row, plain) in enumerate(zip(rows, checked, strict=True)):
             words = (*shared, *row.split(), *given, f"seed={seed}")
             of_seed = plain.model_copy(update={"seed": seed})
             yield Job(folder, i * len(rows) + j, said(row, seed), words, of_seed)
+
+
+def _refuse_what_answers_nothing(called: str, stage: Stage, rows: Sequence[str], checked: Sequence[Settings]) -> None:
+    """A row twice, and one that is not tested on what the stage is judged on."""
+    for row, one in zip(rows, checked, strict=True):
+        if (first := rows[checked.index(one)]) != row:
+            raise UserError(f"{called}: {row} has the settings of {first}; keep one of them")
+        if stage.split == "rest" and not one.data.rest:
+            raise UserError(f"{called}: split: rest, but {row} is not tested on it; say data.rest=true to all its rows")
 
 
 def said(row: str, seed: int) -> str:
