@@ -151,6 +151,13 @@ def test_the_commands_are_said_and_nothing_is_run(tmp_path: Path, folder: Path) 
             "mine-first: method=finetune lr=5e-3 has the settings of method=finetune",
         ),
         (PLAN.replace("seeds: [3]", "seeds: [3]\n    split: rest"), [], "teacher_finetune_lr=1e-9 is not tested on it"),
+        (
+            PLAN.replace("seeds: [3]", "seeds: [3]\n    split: validation\n    questions: {q: [lr=1, lr=1]}").replace(
+                "[teacher_finetune_lr=1e-9]", "[lr=1]"
+            ),
+            [],
+            "questions: validation chose the settings",
+        ),
         ("stages: [", [], "while parsing"),
     ],
 )

@@ -43,6 +43,8 @@ class Stage(Section):
         asked = (name for pair in self.questions.values() for name in pair)
         if unknown := [name for name in asked if name not in self.named]:
             raise ValueError(f"questions: {unknown[0]} is none of {', '.join(self.named)}")
+        if self.questions and self.split == "validation":
+            raise ValueError("questions: validation chose the settings and answers none; split: test or rest")
         return self
 
 
