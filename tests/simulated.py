@@ -18,7 +18,7 @@ VALIDATION = 80
 
 
 def scores(right: NDArray[np.bool_]) -> Scores:
-    return Scores(accuracy=float(right.mean()), loss=0.4, rows=len(right))
+    return Scores(accuracy=float(right.mean()), loss=float(1 - right.mean()), rows=len(right))
 
 
 def run(
@@ -91,6 +91,7 @@ def run(
         ),
         teachers=members,
         ensemble=snapshot if members else None,
+        rest=scores(right["rest"]) if rest else None,
         under_noise=[
             NoisyScores(accuracy=max(0.5, accuracy - slope * p), loss=0.5, rows=rows, noise=kind, p=p)
             for kind, slope in (("word", 0.8), ("typos", 0.5))

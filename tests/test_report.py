@@ -79,6 +79,8 @@ def test_a_table_has_one_row_per_setting(sweep: Path) -> None:
     interval = stats.t.interval(0.95, 2, sum(values) / 3, stats.sem(values))
     assert (row["test low"], row["test high"]) == tuple(f"{100 * end:.2f}" for end in interval)
     assert row["test deviation"] == f"{100 * stats.tstd(values):.2f}"
+    assert row["test loss"] == f"{1 - sum(values) / 3:.3f}"
+    assert row["rest loss"] == f"{1 - float(row['rest']) / 100:.3f}"
     assert row["milliseconds"] == "4.50"
     assert row["published"] == "93.10"
     assert found["metadistil: bert + bert → distilbert"]["published"] == "93.55"

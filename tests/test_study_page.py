@@ -88,8 +88,9 @@ def test_verdicts_are_those_of_the_t_test(desk: Path, page: str) -> None:
 
 def test_rows_are_called_as_in_the_plan_and_come_in_its_order(page: str) -> None:
     assert page.startswith(
-        "# A study of mine\n\nNo figures here.\n\n## confirmation\n\n12 of 12 runs; seeds 0, 1, 2, 3."
+        "# A study of mine\n\nNo figures here.\n\n## Answers\n\nFrom [confirmation](#confirmation), on the"
     )
+    assert "\n\n## confirmation\n\n12 of 12 runs; seeds 0, 1, 2, 3." in page
     assert re.findall(r"^\| (\d) \| ([\w ]+) \| 4 \|", page, re.MULTILINE)[:3] == [
         ("1", "distillation"),
         ("2", "MetaDistil"),
@@ -103,10 +104,20 @@ def test_rows_are_called_as_in_the_plan_and_come_in_its_order(page: str) -> None
 
 
 def test_pictures_are_files_of_their_own(desk: Path, page: str) -> None:
-    (name,) = re.findall(r"!\[[^]]*\]\((.*\.svg)\)", page)
-    picture = (desk / name).read_text(encoding="utf-8")
-    assert picture.startswith('<svg xmlns="http://www.w3.org/2000/svg"')
-    assert "MetaDistil" in picture
+    names = re.findall(r"!\[[^]]*\]\((.*\.svg)\)", page)
+    assert len(names) == 2
+    for name in names:
+        picture = (desk / name).read_text(encoding="utf-8")
+        assert picture.startswith('<svg xmlns="http://www.w3.org/2000/svg"')
+        assert "MetaDistil" in picture
+
+
+def test_the_picture_of_the_answers_says_what_the_verdicts_say(desk: Path, page: str) -> None:
+    said = re.findall(r"^- .*: ([+-][\d.]+) points \[", page, re.MULTILINE)
+    drawn = (desk / "kept" / "mine-confirmation" / "dddddddd-answers.svg").read_text(encoding="utf-8")
+    beside = re.findall(r">([+-]\d+\.\d\d)</text>", drawn)
+    assert beside[::-1] == said != []
+    assert page.index("dddddddd-answers.svg") < page.index("\n## confirmation")
 
 
 def test_the_page_is_the_same_wherever_it_is_made(desk: Path, page: str, tmp_path: Path) -> None:
@@ -119,8 +130,8 @@ def test_pictures_are_found_from_a_page_elsewhere(desk: Path, tmp_path: Path) ->
     path = tmp_path / "elsewhere" / "results.md"
     path.parent.mkdir()
     study.carry_out([str(desk / "mine.yml"), f"keep={desk / 'kept'}", f"page={path}"])
-    (name,) = re.findall(r"!\[[^]]*\]\((.*\.svg)\)", path.read_text(encoding="utf-8"))
-    assert (path.parent / name).is_file()
+    names = re.findall(r"!\[[^]]*\]\((.*\.svg)\)", path.read_text(encoding="utf-8"))
+    assert [(path.parent / name).is_file() for name in names] == [True, True]
 
 
 def test_what_cannot_be_a_page_is_said(desk: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from statistics import fmean
 
 from kd_lab.report import comparing, published
 from kd_lab.report.comparing import Comparison, Spread
@@ -56,6 +57,7 @@ def of(
         figures["seeds"] = str(len(setting.runs))
         for part in ("test", "validation", "rest"):
             figures |= _spread(part, comparing.spread(setting, part))
+        figures |= dict(_losses(setting))
         if one:
             figures |= {"against": one.baseline.label, "against number": numbers[id(one.baseline)], "split": split}
             figures |= dict(_difference(one))
@@ -100,6 +102,13 @@ def _spread(part: str, found: Spread | None) -> Figures:
     if found.low is not None and found.high is not None:
         figures |= {f"{part} low": percent(found.low), f"{part} high": percent(found.high)}
     return figures
+
+
+def _losses(setting: Setting) -> Iterator[tuple[str, str]]:
+    results = [run.result for run in setting.runs]
+    yield "test loss", f"{fmean(result.student.test.loss for result in results):.3f}"
+    if rest := [result.rest.loss for result in results if result.rest]:
+        yield "rest loss", f"{fmean(rest):.3f}"
 
 
 def _difference(one: Comparison) -> Iterator[tuple[str, str]]:

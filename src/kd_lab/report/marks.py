@@ -1,7 +1,7 @@
 """Pictures of marks: one per setting, with its interval."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
 from typing import Any
@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from kd_lab.report import comparing, drawing
+from kd_lab.report.comparing import Comparison
 from kd_lab.report.drawing import INK
 from kd_lab.report.gathering import Setting
 from kd_lab.report.pictures import Numbered, Picture, counts, legend, seeds
@@ -17,6 +18,7 @@ from kd_lab.report.runs import plain
 
 CHARACTERS = 50  # of a label on one line
 LINE, ROW = 10.0, 16.0  # points: a line of a label, and the marks below it
+APART = 5.0  # points between the marks of two splits
 
 
 def forest(settings: Sequence[Numbered], split: str, key: str) -> Picture:
@@ -41,6 +43,30 @@ def forest(settings: Sequence[Numbered], split: str, key: str) -> Picture:
         f"Highest: {best[1].label}, {100 * best[2].mean:.2f}%; lowest: {worst[1].label}, {100 * worst[2].mean:.2f}%."
     )
     return Picture("Settings with their intervals", drawing.svg(figure, f"forest{key}"), caption)
+
+
+def differences(asked: Mapping[str, Mapping[str, Comparison]], key: str) -> Picture:
+    """Differences in points with their intervals, the first question on top; of each on one or two splits."""
+    labels = list(asked)[::-1]
+    splits = list(dict.fromkeys(split for known in asked.values() for split in known))
+    judged = [next(iter(asked[label].values())) for label in labels]
+    figure, axes, places = _rows(labels, [f"{100 * one.difference:+.2f}" for one in judged])
+    for label, y in zip(labels, places, strict=True):
+        axes.plot([0, 0], [y - ROW / 2, y + APART], color=INK, linewidth=0.8)  # not through the label
+        for split, one in asked[label].items():
+            number = splits.index(split)
+            how, height = drawing.style(number), y + APART * (0.4 - number)
+            if one.low is not None and one.high is not None:
+                axes.plot([100 * one.low, 100 * one.high], [height] * 2, color=how.color, linewidth=1.6)
+            axes.plot([100 * one.difference], [height], how.marker, color=how.color, markersize=5)
+    axes.set_xlabel("difference in points of accuracy")
+    marks = zip(("circles", "squares below"), splits, strict=False)
+    caption = (
+        "Mean paired differences with their 95% t intervals, before Holm's correction; right of 0 the first of "
+        f"the two is better. {'; '.join(f'{mark}: {split} rows' for mark, split in marks)} "
+        f"({counts([one.n for one in judged])}); figures are those of the circles."
+    )
+    return Picture("Differences with their intervals", drawing.svg(figure, f"differences{key}"), caption)
 
 
 def by_size(settings: Sequence[Numbered], split: str, key: str) -> Picture:

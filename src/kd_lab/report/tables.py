@@ -19,6 +19,7 @@ RESULTS: Columns = {
     "test %": ("{test}", " ± {test deviation}"),
     "95% interval": ("[{test low}, {test high}]",),
     "validation %": ("{validation}", " ± {validation deviation}"),
+    "test loss": ("{test loss}",),
     "difference": ("{difference}", " [{low}, {high}]"),
     "p (Holm)": ("{p holm}",),
     "published %": ("{published}",),
@@ -29,6 +30,7 @@ REST: Columns = {
     "seeds": ("{rest seeds}",),
     "rest %": ("{rest}", " ± {rest deviation}"),
     "95% interval": ("[{rest low}, {rest high}]",),
+    "rest loss": ("{rest loss}",),
 }
 TESTS: Columns = {
     "#": ("{number}",),

@@ -1,39 +1,66 @@
 """Answers to the questions of a stage, by what its protocol counts as one."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
-from kd_lab.report import comparing, figures, tables
+from kd_lab.report import comparing, figures, marks, tables
 from kd_lab.report.comparing import SPLITS, Comparison
-from kd_lab.report.gathering import Group
+from kd_lab.report.gathering import Group, Setting
+from kd_lab.report.pictures import Picture
 from kd_lab.report.rendering import in_markdown, of_table
 from kd_lab.study.plans import Stage
 
 LEVEL = 0.05
 
 
-def answers(stage: Stage, group: Group) -> Iterator[str]:
-    """A line for each question, and the tests: on the split the stage is judged on, and on the other one.
+@dataclass(frozen=True)
+class Tested:
+    """What the tests say of each question: on the split the stage is judged on, then on the other one."""
 
-    Nothing is said before all rows that are asked about have all their seeds: a verdict that is looked at while runs
-    come in is no test any more, and Holm's correction is over all questions.
+    firsts: list[Setting]
+    by_split: dict[str, list[Comparison | None]]
+
+
+def test(stage: Stage, group: Group) -> Tested | None:
+    """The tests of all questions, or none before all rows that are asked about have all their seeds.
+
+    A verdict that is looked at while runs come in is no test any more, and Holm's correction is over all questions.
     """
-    if not stage.questions:
-        return
     known = {setting.label: setting for setting in group.settings}
     whole = {name for name, setting in known.items() if len(setting.runs) == len(stage.seeds)}
     pairs = stage.questions.values()
-    if not all(whole.issuperset(pair) for pair in pairs):
-        yield "\n".join(
-            ["### Questions", "", "Answered when all runs are there:", "", *map(_asked, stage.questions.items())]
-        )
-        return
-    first, second = [known[one] for one, _ in pairs], [known[other] for _, other in pairs]
-    compared = {split: comparing.compare(first, second, split) for split in SPLITS}
-    lines = [_line(*one) for one in zip(stage.questions.items(), compared[stage.split], strict=True)]
-    yield "\n".join(["### Answers", "", *lines])
-    for split in sorted(SPLITS, key=lambda split: split != stage.split):
-        if any(compared[split]):
-            yield of_table(tables.tests(group, figures.of(group, compared[split], split, False, first), split))
+    if not pairs or not all(whole.issuperset(pair) for pair in pairs):
+        return None
+    firsts, seconds = [known[one] for one, _ in pairs], [known[other] for _, other in pairs]
+    splits = sorted(SPLITS, key=lambda split: split != stage.split)
+    return Tested(firsts, {split: comparing.compare(firsts, seconds, split) for split in splits})
+
+
+def lines(stage: Stage, tested: Tested | None) -> str:
+    """Each question on a line of a list, with its answer where there is one."""
+    if tested is None:
+        return "\n".join(["Answered when all runs are there:", "", *map(_asked, stage.questions.items())])
+    found = zip(stage.questions.items(), tested.by_split[stage.split], strict=True)
+    return "\n".join(_line(*one) for one in found)
+
+
+def picture(stage: Stage, tested: Tested, key: str) -> Picture:
+    """All differences, of which there is at least one."""
+    by_question = zip(*tested.by_split.values(), strict=True)
+    asked = {
+        f"{question} {' less '.join(pair)}": {
+            split: one for split, one in zip(tested.by_split, found, strict=True) if one
+        }
+        for (question, pair), found in zip(stage.questions.items(), by_question, strict=True)
+    }
+    return marks.differences({label: known for label, known in asked.items() if known}, key)
+
+
+def test_tables(group: Group, tested: Tested) -> Iterator[str]:
+    """All that the tests say, a table for each split."""
+    for split, found in tested.by_split.items():
+        if any(found):
+            yield of_table(tables.tests(group, figures.of(group, found, split, False, tested.firsts), split))
 
 
 def _asked(question: tuple[str, tuple[str, str]]) -> str:

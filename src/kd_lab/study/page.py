@@ -4,6 +4,7 @@ import os
 import shlex
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from kd_lab import results, terminal
@@ -14,11 +15,28 @@ from kd_lab.report.pictures import Picture
 from kd_lab.report.rendering import in_markdown, of_table
 from kd_lab.report.runs import Run
 from kd_lab.study import answering, plans
+from kd_lab.study.answering import Tested
 from kd_lab.study.carrying import ROW
 from kd_lab.study.plans import Plan, Stage
 
 INTRODUCTION = "introduction.md"
 """In the folder of what is kept: words that the page begins with."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A stage of which runs are kept: its own name, its folder, its settings, and the tests of each group of them."""
+
+    name: str
+    stage: Stage
+    place: Path
+    groups: Sequence[Group]
+    tested: Sequence[Tested | None]
+
+    @property
+    def runs(self) -> list[Run]:
+        """All, in the order of groups and settings."""
+        return [run for group in self.groups for setting in group.settings for run in setting.runs]
 
 
 def write(name: str, keep: Path, path: Path) -> None:
@@ -28,17 +46,19 @@ def write(name: str, keep: Path, path: Path) -> None:
         UserError: if nothing is kept of its runs, or two runs as the same.
     """
     plan = plans.read(name)
-    parts = [_introduction(keep)] if (keep / INTRODUCTION).is_file() else [f"# Results of {in_markdown(name)}"]
-    written = 0
-    for own, stage in plan.stages.items():
-        if groups := list(_groups(stage, keep / plans.title(name, own))):
-            written += sum(len(setting.runs) for group in groups for setting in group.settings)
-            place = keep / plans.title(name, own)
-            parts += [f"## {own}", *_stage(plan, stage, groups, place, path.parent)]
-    if not written:
+    kept = [
+        Kept(own, stage, keep / plans.title(name, own), groups, [answering.test(stage, group) for group in groups])
+        for own, stage in plan.stages.items()
+        if (groups := list(_groups(stage, keep / plans.title(name, own))))
+    ]
+    if not kept:
         raise UserError(f"{keep} keeps no run of the plan {name}; python -m kd_lab.study {name} keep={keep} makes them")
+    parts = [_introduction(keep)] if (keep / INTRODUCTION).is_file() else [f"# Results of {in_markdown(name)}"]
+    parts += _answers(kept, path.parent)
+    for one in kept:
+        parts += [f"## {one.name}", *_stage(plan, one, path.parent)]
     results.write_whole(path, "\n\n".join(parts) + "\n")
-    terminal.say(f"the page of {written} runs is {path}")
+    terminal.say(f"the page of {sum(len(one.runs) for one in kept)} runs is {path}")
 
 
 def _introduction(keep: Path) -> str:
@@ -63,13 +83,31 @@ def _groups(stage: Stage, place: Path) -> Iterator[Group]:
         yield Group(data.name, data.digest, data.sizes, settings)
 
 
-def _stage(plan: Plan, stage: Stage, groups: Sequence[Group], place: Path, beside: Path) -> Iterator[str]:
-    every = [run for group in groups for setting in group.settings for run in setting.runs]
+def _answers(kept: Sequence[Kept], beside: Path) -> Iterator[str]:
+    """What was asked, and what is answered so far: before all tables."""
+    asked = [one for one in kept if one.stage.questions]
+    if asked:
+        yield "## Answers"
+    for one in asked:
+        for group, tested in zip(one.groups, one.tested, strict=True):
+            yield f"From [{one.name}](#{one.name}), on the {one.stage.split} split of {in_markdown(group.title)}:"
+            yield answering.lines(one.stage, tested)
+            if tested:
+                key = f"{group.digest[:8]}-answers"
+                yield from _shown(answering.picture(one.stage, tested, key), one.place / f"{key}.svg", beside)
+
+
+def _stage(plan: Plan, kept: Kept, beside: Path) -> Iterator[str]:
+    stage = kept.stage
     wanted = len(stage.named) * len(stage.seeds)
-    yield f"{len(every)} of {wanted} runs; seeds {', '.join(map(str, stage.seeds))}. {_hours(every)}"
-    for group in groups:
-        yield from _group(stage, group, place, beside)
-    if warned := tables.warnings(Gathered(list(groups))):
+    yield f"{len(kept.runs)} of {wanted} runs; seeds {', '.join(map(str, stage.seeds))}. {_hours(kept.runs)}"
+    for group, tested in zip(kept.groups, kept.tested, strict=True):
+        yield from answering.test_tables(group, tested) if tested else ()
+        found = figures.of(group, [None] * len(group.settings), stage.split, mean=False)
+        yield from map(of_table, tables.of(group, found, stage.split, mean=False))
+        if (drawn := _forest(group, stage.split)) is not None:
+            yield from _shown(drawn, kept.place / f"{group.digest[:8]}.svg", beside)
+    if warned := tables.warnings(Gathered(list(kept.groups))):
         yield "\n".join(["Warnings of the runs:", "", *(f"- {in_markdown(line)}" for line in warned)])
     yield "<details><summary>The command of each row, at each seed</summary>"
     rows = (shlex.join([*plan.words.split(), *stage.words.split(), *row.split()]) for row in stage.named.values())
@@ -77,20 +115,16 @@ def _stage(plan: Plan, stage: Stage, groups: Sequence[Group], place: Path, besid
     yield "</details>"
 
 
-def _group(stage: Stage, group: Group, place: Path, beside: Path) -> Iterator[str]:
-    yield from answering.answers(stage, group)
-    found = figures.of(group, [None] * len(group.settings), stage.split, mean=False)
-    yield from map(of_table, tables.of(group, found, stage.split, mean=False))
-    if (picture := _picture(group, stage.split)) is not None:
-        path = place / f"{group.digest[:8]}.svg"
-        results.write_whole(path, drawing.alone(picture.svg))
-        yield f"![{in_markdown(picture.title)}]({Path(os.path.relpath(path, beside)).as_posix()})"
-        yield in_markdown(picture.caption)
-
-
-def _picture(group: Group, split: str) -> Picture | None:
+def _forest(group: Group, split: str) -> Picture | None:
     whole = [one for one in enumerate(group.settings) if comparing.spread(one[1], split)]
     return marks.forest(whole, split, group.digest[:8]) if whole else None
+
+
+def _shown(picture: Picture, path: Path, beside: Path) -> Iterator[str]:
+    """``picture`` as a file of its own, and what shows it on a page in the folder ``beside``."""
+    results.write_whole(path, drawing.alone(picture.svg))
+    yield f"![{in_markdown(picture.title)}]({Path(os.path.relpath(path, beside)).as_posix()})"
+    yield in_markdown(picture.caption)
 
 
 def _hours(every: Sequence[Run]) -> str:
