@@ -100,8 +100,8 @@ def run(
         best_epoch=3,
         epochs=3,
         steps=90,
-        teacher_updates=0,
-        teacher_displacement=0,
+        teacher_updates=90 if method == "metadistil" else 0,
+        teacher_displacement=0.002 if method == "metadistil" else 0,
         times_smaller=max(t.parameters for t in members) / size if members else None,
         seconds=100 + seed,
         warnings=list(warnings),
@@ -194,11 +194,12 @@ def _predictions(path: Path, right: NDArray[Any], taught: NDArray[Any] | None, s
 def _curves(path: Path, accuracy: float, learns: bool, draws: np.random.Generator) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)
-        table.writerow(["epoch", "step", "train/loss", "validation/accuracy", "teacher/validation/accuracy"])
+        quiz = ["quiz/loss_before", "quiz/loss", "teacher/gradient_norm"] if learns else []
+        table.writerow(["epoch", "step", "train/loss", "validation/accuracy", "teacher/validation/accuracy", *quiz])
         for epoch in range(3):
-            table.writerow([epoch, 30 * epoch + 9, 0.5, "", ""])
+            table.writerow([epoch, 30 * epoch + 9, 0.5, "", "", *([0.5, 0.4 + 0.01 * epoch, 0.03] if learns else [])])
             now = accuracy - 0.05 * (2 - epoch) + draws.normal(0, 0.01)
-            table.writerow([epoch, 30 * epoch + 29, "", now, 0.94 - 0.01 * epoch if learns else ""])
+            table.writerow([epoch, 30 * epoch + 29, "", now, 0.94 - 0.01 * epoch if learns else "", *[""] * len(quiz)])
 
 
 TABLE1: Sequence[tuple[str, Sequence[str], str, float]] = [

@@ -92,6 +92,20 @@ def all_results(folder: Path, *heads: str) -> list[results.Result]:
     return [result for result in found if result]
 
 
+def test_how_teachers_learned_is_told_where_they_did(sweep: Path) -> None:
+    found = rows_of(sweep)
+    row = found["metadistil: bert + bert → distilbert"]
+    assert (row["quiz loss before"], row["quiz loss"]) == ("0.5000", "0.4100")
+    assert (row["hypergradient norm"], row["teachers moved"]) == ("0.0300", "0.20")
+    assert "hypergradient cosine" not in row, "it was not logged"
+    runs = all_results(sweep, "metadistil_bert-and-bert-and-distilbert")
+    means = [sum(run.teachers[k].test.loss for run in runs) / 3 for k in (0, 1)]
+    assert row["teachers loss after"] == " + ".join(f"{mean:.3f}" for mean in means)
+    assert not found["kd: bert → distilbert"]["teachers moved"]
+    page = (sweep / "report" / "report.md").read_text(encoding="utf-8")
+    assert "| 0.5000 → 0.4100 | 0.0300 | 0.20 |" in page.partition("How the teachers learned")[2]
+
+
 def test_a_difference_is_the_paired_t_test_over_seeds(sweep: Path) -> None:
     row = rows_of(sweep)["metadistil: bert → tinybert"]
     assert row["against"] == "kd: bert → tinybert"

@@ -14,6 +14,13 @@ from kd_lab.report.runs import plain, without_seed
 Figures = dict[str, str]
 """Texts by their names; what is not known is not in it."""
 
+LOGGED = {
+    "quiz loss before": "quiz/loss_before",
+    "quiz loss": "quiz/loss",
+    "hypergradient norm": "teacher/gradient_norm",
+    "hypergradient cosine": "teacher/gradient_cosine",
+}
+"""Figures that are means over what was logged on the way, by their names."""
 NO_VARIANCE, ONE_SEED = "no variance", "one seed"
 
 
@@ -63,7 +70,7 @@ def of(
             figures |= dict(_difference(one))
         elif id(setting) in baselines:
             figures["difference"] = "baseline"
-        figures |= dict(_costs(setting)) | dict(_smaller(setting, sizes, mean))
+        figures |= dict(_costs(setting)) | dict(_smaller(setting, sizes, mean)) | dict(_learning(setting))
         if printed := published.of(setting, known):
             figures |= {"published": f"{printed.accuracy:.2f}", "published source": printed.source}
         found.append(figures)
@@ -146,6 +153,21 @@ def _costs(setting: Setting) -> Iterator[tuple[str, str]]:
         yield "milliseconds", f"{sum(times) / len(times):.2f}"
     yield "seconds", f"{sum(r.seconds for r in results) / len(results):,.0f}"
     yield "warnings", str(len(warnings(setting)))
+
+
+def _learning(setting: Setting) -> Iterator[tuple[str, str]]:
+    """How teachers that learn went about it."""
+    runs = [run for run in setting.runs if run.result.teacher_updates]
+    if not runs:
+        return
+    for name, metric in LOGGED.items():
+        means = [mean for run in runs if (mean := run.mean(metric)) is not None]
+        if means:
+            yield name, f"{fmean(means):.4f}"
+    yield "teachers moved", f"{100 * fmean(run.result.teacher_displacement for run in runs):.2f}"
+    teachers = [list(those) for those in zip(*(run.result.teachers for run in runs), strict=True)]
+    for name, of in (("loss before", lambda t: t.before.test.loss), ("loss after", lambda t: t.test.loss)):
+        yield f"teachers {name}", " + ".join(f"{fmean(map(of, those)):.3f}" for those in teachers)
 
 
 def _smaller(setting: Setting, sizes: dict[str, int], mean: bool) -> Iterator[tuple[str, str]]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import yaml
@@ -48,19 +49,33 @@ class Run:
         return self.answers[split].accuracy if split in self.answers else None
 
     @cached_property
+    def metrics(self) -> list[dict[str, str]]:
+        """What was logged, a row for each time; empty where it cannot be read."""
+        try:
+            with (self.result.folder / "metrics.csv").open(encoding="utf-8", newline="") as file:
+                return list(csv.DictReader(file))
+        except (OSError, ValueError, csv.Error):
+            return []
+
+    @property
     def curves(self) -> dict[str, dict[int, float]]:
         """Validation accuracy by epoch, of the ``student`` and of the ``teacher``."""
         columns = {"student": "validation/accuracy", "teacher": "teacher/validation/accuracy"}
-        found: dict[str, dict[int, float]] = {who: {} for who in columns}
         try:
-            with (self.result.folder / "metrics.csv").open(encoding="utf-8", newline="") as file:
-                for row in csv.DictReader(file):
-                    for who, column in columns.items():
-                        if row.get(column):
-                            found[who][int(row["epoch"])] = float(row[column])
-        except (OSError, ValueError, KeyError, csv.Error):
+            return {
+                who: {int(row["epoch"]): float(row[column]) for row in self.metrics if row.get(column)}
+                for who, column in columns.items()
+            }
+        except (ValueError, KeyError):
             return {who: {} for who in columns}
-        return found
+
+    def mean(self, metric: str) -> float | None:
+        """Of all that was logged of ``metric``; None where it was not."""
+        try:
+            logged = [float(row[metric]) for row in self.metrics if row.get(metric)]
+        except ValueError:
+            return None
+        return fmean(logged) if logged else None
 
 
 def plain(name: str) -> str:

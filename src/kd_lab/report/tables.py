@@ -55,6 +55,15 @@ COSTS: Columns = {
     "seconds": ("{seconds}",),
     "warnings": ("{warnings}",),
 }
+LEARNING: Columns = {
+    "#": ("{number}",),
+    "setting": ("{setting}",),
+    "quiz loss": ("{quiz loss before}", " → {quiz loss}"),
+    "gradient norm": ("{hypergradient norm}",),
+    "cosine": ("{hypergradient cosine}",),
+    "teachers moved %": ("{teachers moved}",),
+    "teachers' test loss": ("{teachers loss before}", " → {teachers loss after}"),
+}
 EXPORTS: Columns = {
     "export": ("{setting}",),
     "format": ("{format}",),
@@ -75,6 +84,12 @@ PUBLISHED: Columns = {
     "times smaller": ("{published times smaller}",),
     "source": ("{published source}",),
 }
+LEARNING_NOTE = (
+    "Means over all that was logged, and over seeds. Quiz loss: the student's on a quiz batch, without → with the "
+    "assumed step that the teachers learn from. Gradient: of the teachers; its norm, and its cosine with the one "
+    "before, 0 where the two have nothing in common. Moved: the teachers' weights, in % of their length. Test loss: "
+    "before the distillation → at the student's best epoch."
+)
 WORDS = {"setting", "system", "source", "rows", "export", "format", "refused"}
 """Headings of columns that hold words."""
 
@@ -99,6 +114,8 @@ def of(group: Group, found: Sequence[Figures], split: str, mean: bool) -> list[T
         tables.append(_table(f"Large holdout of {group.title}", REST, large, note))
     if compared:
         tables.append(tests(group, found, split))
+    if learned := [f for f in found if "teachers moved" in f]:
+        tables.append(_table(f"How the teachers learned on {group.title}", LEARNING, learned, LEARNING_NOTE))
     tables.append(_table(f"Teachers and costs on {group.title}", COSTS, found, _costs_note(group, mean)))
     return tables
 
