@@ -20,6 +20,7 @@ PLAN = """
 words: data=sst2
 stages:
   confirmation:
+    about: Whether <it> helps.
     words: max_epochs=3 data.rest=true
     seeds: [0, 1, 2, 3]
     split: rest
@@ -90,7 +91,7 @@ def test_rows_are_called_as_in_the_plan_and_come_in_its_order(page: str) -> None
     assert page.startswith(
         "# A study of mine\n\nNo figures here.\n\n## Answers\n\nFrom [confirmation](#confirmation), on the"
     )
-    assert "\n\n## confirmation\n\n12 of 12 runs; seeds 0, 1, 2, 3." in page
+    assert "\n\n## confirmation\n\nWhether \\<it> helps.\n\n12 of 12 runs; seeds 0, 1, 2, 3." in page
     assert re.findall(r"^\| (\d) \| ([\w ]+) \| 4 \|", page, re.MULTILINE)[:3] == [
         ("1", "distillation"),
         ("2", "MetaDistil"),

@@ -99,6 +99,8 @@ def _answers(kept: Sequence[Kept], beside: Path) -> Iterator[str]:
 
 def _stage(plan: Plan, kept: Kept, beside: Path) -> Iterator[str]:
     stage = kept.stage
+    if stage.about:
+        yield in_markdown(stage.about)
     wanted = len(stage.named) * len(stage.seeds)
     yield f"{len(kept.runs)} of {wanted} runs; seeds {', '.join(map(str, stage.seeds))}. {_hours(kept.runs)}"
     for group, tested in zip(kept.groups, kept.tested, strict=True):

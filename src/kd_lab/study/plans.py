@@ -20,6 +20,7 @@ class Stage(Section):
     """Settings and the seeds that each is run at.
 
     Attributes:
+        about: what it is for, in a sentence or two for the page.
         words: of every run of the stage.
         seeds: of every row.
         rows: the words of each setting, listed, or by the names that they are to have in tables.
@@ -27,6 +28,7 @@ class Stage(Section):
         questions: that are tested, each by the names of two rows: the first less the second.
     """
 
+    about: str = ""
     words: str = ""
     seeds: Annotated[tuple[Whole, ...], Field(min_length=1)]
     rows: Annotated[tuple[Text, ...] | dict[Text, Text], Field(min_length=1)]
