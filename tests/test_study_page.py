@@ -5,6 +5,7 @@ import re
 import shutil
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import simulated
@@ -12,6 +13,7 @@ from scipy import stats
 
 from kd_lab.errors import UserError
 from kd_lab.report import __main__ as report
+from kd_lab.report import drawing
 from kd_lab.study import __main__ as study
 from kd_lab.study import plans
 from kd_lab.study.carrying import ROW
@@ -106,7 +108,7 @@ def test_rows_are_called_as_in_the_plan_and_come_in_its_order(page: str) -> None
 
 def test_pictures_are_files_of_their_own(desk: Path, page: str) -> None:
     names = re.findall(r"!\[[^]]*\]\((.*\.svg)\)", page)
-    assert len(names) == 2
+    assert len(names) > 5, "a stage that asks questions has all that a report has"
     for name in names:
         picture = (desk / name).read_text(encoding="utf-8")
         assert picture.startswith('<svg xmlns="http://www.w3.org/2000/svg"')
@@ -115,10 +117,11 @@ def test_pictures_are_files_of_their_own(desk: Path, page: str) -> None:
 
 def test_the_picture_of_the_answers_says_what_the_verdicts_say(desk: Path, page: str) -> None:
     said = re.findall(r"^- .*: ([+-][\d.]+) points \[", page, re.MULTILINE)
-    drawn = (desk / "kept" / "mine-confirmation" / "dddddddd-answers.svg").read_text(encoding="utf-8")
+    name = "dddddddd-differences-with-their-intervals.svg"
+    drawn = (desk / "kept" / "mine-confirmation" / name).read_text(encoding="utf-8")
     beside = re.findall(r">([+-]\d+\.\d\d)</text>", drawn)
     assert beside[::-1] == said != []
-    assert page.index("dddddddd-answers.svg") < page.index("\n## confirmation")
+    assert page.index(name) < page.index("\n## confirmation")
 
 
 def test_the_page_is_the_same_wherever_it_is_made(desk: Path, page: str, tmp_path: Path) -> None:
@@ -132,7 +135,8 @@ def test_pictures_are_found_from_a_page_elsewhere(desk: Path, tmp_path: Path) ->
     path.parent.mkdir()
     study.carry_out([str(desk / "mine.yml"), f"keep={desk / 'kept'}", f"page={path}"])
     names = re.findall(r"!\[[^]]*\]\((.*\.svg)\)", path.read_text(encoding="utf-8"))
-    assert [(path.parent / name).is_file() for name in names] == [True, True]
+    assert names
+    assert all((path.parent / name).is_file() for name in names)
 
 
 def test_what_cannot_be_a_page_is_said(desk: Path, tmp_path: Path) -> None:
@@ -164,3 +168,21 @@ def test_nothing_is_answered_before_all_runs_are_there(desk: Path, tmp_path: Pat
     assert "Answered when all runs are there:\n\n- Does MetaDistil help? MetaDistil less distillation\n" in page
     assert "p =" not in page
     assert "### Tests" not in page
+
+
+def test_a_picture_of_its_own_has_its_legend_in_it() -> None:
+    figure, (axes,) = drawing.canvas(100)
+    axes.plot([0, 1], [0, 1])
+    swatch = drawing.swatch(drawing.style(0), "one", line=True)
+    label = "MetaDistil & its <control>, with words that take more than one line of the legend below"
+    bare = ElementTree.fromstring(drawing.alone(drawing.svg(figure, "x")))
+    whole = ElementTree.fromstring(drawing.alone(drawing.svg(figure, "x"), [(swatch, label), (swatch, "kd")]))
+    lines = [text for text in whole.findall("{*}text") if text.text]
+    assert " ".join(str(text.text) for text in lines) == f"{label} kd"
+    assert len(lines) == 3
+    heights = [float(text.attrib["y"]) for text in lines]
+    left, top, width, height = map(float, whole.attrib["viewBox"].split())
+    below = float(bare.attrib["viewBox"].split()[3])
+    assert below < heights[0] < heights[1] < heights[2] < top + height
+    assert all(left < float(text.attrib["x"]) < left + width for text in lines)
+    assert [len(one.findall("{*}svg")) for one in (bare, whole)] == [1, 3]

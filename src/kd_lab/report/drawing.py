@@ -1,7 +1,9 @@
 """Pictures as SVG inside a page: its font, its colours for lines and text, nothing fetched from anywhere."""
 
+import html
 import io
 import re
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,6 +18,8 @@ from matplotlib.transforms import ScaledTranslation, Transform
 INK, FAINT = "#010203", "#010204"
 """Stand for the page's colours of text and of grid lines."""
 WIDTH = 285.0  # points: 380 pixels of a page
+LEGEND = 11.0  # points: a line of the legend of a picture that is a file of its own
+CHARACTERS = 60  # of such a line
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", INK)
 """Of Okabe and Ito, which the colour-blind can tell apart; without yellow, which white paper swallows."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
@@ -84,11 +88,39 @@ def svg(figure: Figure, name: str) -> str:
     return _named(_bare(figure), name)
 
 
-def alone(picture: str) -> str:
-    """What :func:`svg` made for a page as a file of its own, in greys that light and dark pages bear alike."""
-    head = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
-    style = "<style>svg { color: #6e7781; --grid: #8888884d; font-family: sans-serif }</style>"
-    return re.sub(r"<svg ([^>]*)>", lambda found: f"{head}{found[1]}>{style}", picture, count=1)
+def alone(picture: str, legend: Sequence[tuple[str, str]] = ()) -> str:
+    """What :func:`svg` made for a page as a file of its own, in greys that light and dark pages bear alike.
+
+    Args:
+        picture: of a page.
+        legend: swatches and labels, which stand below it.
+    """
+    left, top, width, height = map(float, _box(picture))
+    parts, y = [_placed(picture, left, top, width, height)], top + height + LEGEND
+    for mark, label in legend:
+        parts.append(_placed(mark, left + 4, y - 0.7 * LEGEND, *map(float, _box(mark)[2:])))
+        for line in textwrap.wrap(label, CHARACTERS):
+            parts.append(f'<text x="{left + 38:g}" y="{y:g}">{html.escape(line)}</text>')
+            y += LEGEND
+    box = f"{left:g} {top:g} {width:g} {y - LEGEND - top + (4 if legend else 0):g}"
+    style = (
+        "svg { color: #6e7781; --grid: #8888884d; font-family: sans-serif } text { fill: currentColor; font-size: 8px }"
+    )
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="{box}">'
+        f"<style>{style}</style>{''.join(parts)}</svg>\n"
+    )
+
+
+def _box(picture: str) -> list[str]:
+    found = re.search(r'<svg viewBox="([^"]*)"', picture)
+    assert found is not None
+    return found[1].split()
+
+
+def _placed(picture: str, x: float, y: float, width: float, height: float) -> str:
+    place = f'<svg x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}"'
+    return picture.replace("<svg", place, 1).rstrip()
 
 
 def swatch(how: Style, name: str, *, line: bool) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kd_lab import results, terminal
 from kd_lab.errors import UserError
-from kd_lab.report import comparing, drawing, figures, marks, runs, tables
+from kd_lab.report import drawing, figures, gallery, runs, tables
 from kd_lab.report.gathering import Gathered, Group, Setting
 from kd_lab.report.pictures import Picture
 from kd_lab.report.rendering import in_markdown, of_table
@@ -93,8 +93,7 @@ def _answers(kept: Sequence[Kept], beside: Path) -> Iterator[str]:
             yield f"From [{one.name}](#{one.name}), on the {one.stage.split} split of {in_markdown(group.title)}:"
             yield answering.lines(one.stage, tested)
             if tested:
-                key = f"{group.digest[:8]}-answers"
-                yield from _shown(answering.picture(one.stage, tested, key), one.place / f"{key}.svg", beside)
+                yield from _shown(answering.picture(one.stage, tested, group.digest[:8]), one, group, beside)
 
 
 def _stage(plan: Plan, kept: Kept, beside: Path) -> Iterator[str]:
@@ -107,8 +106,9 @@ def _stage(plan: Plan, kept: Kept, beside: Path) -> Iterator[str]:
         yield from answering.test_tables(group, tested) if tested else ()
         found = figures.of(group, [None] * len(group.settings), stage.split, mean=False)
         yield from map(of_table, tables.of(group, found, stage.split, mean=False))
-        if (drawn := _forest(group, stage.split)) is not None:
-            yield from _shown(drawn, kept.place / f"{group.digest[:8]}.svg", beside)
+        drawn = gallery.draw(group, stage.split)
+        for picture in drawn if stage.questions else drawn[:1]:  # the first are means with intervals
+            yield from _shown(picture, kept, group, beside)
     if warned := tables.warnings(Gathered(list(kept.groups))):
         yield "\n".join(["Warnings of the runs:", "", *(f"- {in_markdown(line)}" for line in warned)])
     yield "<details><summary>The command of each row, at each seed</summary>"
@@ -117,14 +117,10 @@ def _stage(plan: Plan, kept: Kept, beside: Path) -> Iterator[str]:
     yield "</details>"
 
 
-def _forest(group: Group, split: str) -> Picture | None:
-    whole = [one for one in enumerate(group.settings) if comparing.spread(one[1], split)]
-    return marks.forest(whole, split, group.digest[:8]) if whole else None
-
-
-def _shown(picture: Picture, path: Path, beside: Path) -> Iterator[str]:
+def _shown(picture: Picture, kept: Kept, group: Group, beside: Path) -> Iterator[str]:
     """``picture`` as a file of its own, and what shows it on a page in the folder ``beside``."""
-    results.write_whole(path, drawing.alone(picture.svg))
+    path = kept.place / f"{group.digest[:8]}-{picture.title.lower().replace(' ', '-')}.svg"
+    results.write_whole(path, drawing.alone(picture.svg, picture.legend))
     yield f"![{in_markdown(picture.title)}]({Path(os.path.relpath(path, beside)).as_posix()})"
     yield in_markdown(picture.caption)
 
