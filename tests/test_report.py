@@ -80,6 +80,7 @@ def test_a_table_has_one_row_per_setting(sweep: Path) -> None:
     assert (row["test low"], row["test high"]) == tuple(f"{100 * end:.2f}" for end in interval)
     assert row["test deviation"] == f"{100 * stats.tstd(values):.2f}"
     assert row["test loss"] == f"{1 - sum(values) / 3:.3f}"
+    assert row["test loss deviation"] == f"{stats.tstd(values):.3f}"
     assert row["rest loss"] == f"{1 - float(row['rest']) / 100:.3f}"
     assert row["milliseconds"] == "4.50"
     assert row["published"] == "93.10"
@@ -96,8 +97,8 @@ def test_how_teachers_learned_is_told_where_they_did(sweep: Path) -> None:
     found = rows_of(sweep)
     row = found["metadistil: bert + bert → distilbert"]
     assert (row["quiz loss before"], row["quiz loss"]) == ("0.5000", "0.4100")
-    assert (row["hypergradient norm"], row["teachers moved"]) == ("0.0300", "0.20")
-    assert "hypergradient cosine" not in row, "it was not logged"
+    assert (row["gradient norm"], row["teachers moved"]) == ("0.0300", "0.20")
+    assert "gradient cosine" not in row, "it was not logged"
     runs = all_results(sweep, "metadistil_bert-and-bert-and-distilbert")
     means = [sum(run.teachers[k].test.loss for run in runs) / 3 for k in (0, 1)]
     assert row["teachers loss after"] == " + ".join(f"{mean:.3f}" for mean in means)

@@ -22,7 +22,7 @@ STAGES = plans.read("sst2").stages
 def test_the_page_is_what_its_command_makes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(KEPT, tmp_path / "docs" / "results", ignore=shutil.ignore_patterns("*.svg"))
     monkeypatch.chdir(tmp_path)
-    study.carry_out(["sst2", "keep=docs/results", "page=docs/results.md"])
+    study.carry_out(["sst2", "data.path=SST-2", "keep=docs/results", "page=docs/results.md"])
     assert (tmp_path / "docs" / "results.md").read_text("utf-8") == PAGE.read_text("utf-8")
     drawn, shown = (
         {path.relative_to(place): path.read_bytes() for path in place.glob("results/*/*.svg")}

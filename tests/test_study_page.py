@@ -29,6 +29,10 @@ stages:
     questions:
       Does MetaDistil help?: [MetaDistil, distillation]
       More than its control?: [MetaDistil, the control]
+      Is the control worse?: [the control, distillation]
+    claims:
+      It is the method.: ["Does MetaDistil help?", "More than its control?"]
+      It is the control.: ["Does MetaDistil help?", "Is the control worse?"]
     rows:
       distillation: method=kd
       MetaDistil: method=metadistil
@@ -39,6 +43,7 @@ stages:
 """
 ACCURACY = {"method=kd": 0.80, "method=metadistil": 0.83, "method=kd lr=1": 0.79}
 ROWS = 2000
+WHERE = "data.path=SST-2"
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +67,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def page(desk: Path) -> str:
-    study.carry_out([str(desk / "mine.yml"), f"keep={desk / 'kept'}", f"page={desk / 'results.md'}"])
+    study.carry_out([str(desk / "mine.yml"), f"keep={desk / 'kept'}", f"page={desk / 'results.md'}", WHERE])
     return (desk / "results.md").read_text(encoding="utf-8")
 
 
@@ -81,9 +86,12 @@ def test_verdicts_are_those_of_the_t_test(desk: Path, page: str) -> None:
     assert p < 0.05 < 1
     assert line.startswith(f"{difference:+.2f} points [")
     said = "<0.001" if p < 0.0005 else f"{p:.3f}"
-    assert re.search(rf"p = {said} \(Holm [<\d.]+\), 4 seeds: \*\*it helps\*\*\.$", line)
+    assert f"], p = {said}, 4 seeds: **MetaDistil is better**; on the test split " in line
+    assert "- It is the method. Better in 2 of the 2 comparisons that it needs: **it holds**." in page
+    assert "- It is the control. Better in 1 of the 2 comparisons that it needs: **it does not hold**." in page
     assert "- More than its control? MetaDistil less the control: " in page
     assert re.findall(r"^\| 2 \| MetaDistil \| # (\d) \| 4 \|", page, re.MULTILINE) == ["1", "3"] * 2
+    assert page.index("### Large holdout") < page.index("### Results"), "first what the stage is judged on"
     assert [page.index(f"On the {split} split.") for split in ("rest", "test")] == sorted(
         page.index(f"On the {split} split.") for split in ("rest", "test")
     ), "first what the stage is judged on"
@@ -91,7 +99,7 @@ def test_verdicts_are_those_of_the_t_test(desk: Path, page: str) -> None:
 
 def test_rows_are_called_as_in_the_plan_and_come_in_its_order(page: str) -> None:
     assert page.startswith(
-        "# A study of mine\n\nNo figures here.\n\n## Answers\n\nFrom [confirmation](#confirmation), on the"
+        "# A study of mine\n\nNo figures here.\n\n## Answers\n\nFrom [confirmation](#confirmation), 12 of 12 runs, on"
     )
     assert "\n\n## confirmation\n\nWhether \\<it> helps.\n\n12 of 12 runs; seeds 0, 1, 2, 3." in page
     assert re.findall(r"^\| (\d) \| ([\w ]+) \| 4 \|", page, re.MULTILINE)[:3] == [
@@ -126,13 +134,12 @@ def test_the_picture_of_the_answers_says_what_the_verdicts_say(desk: Path, page:
 
 def test_the_page_is_the_same_wherever_it_is_made(desk: Path, page: str, tmp_path: Path) -> None:
     shutil.copytree(desk / "kept", tmp_path / "kept")
-    study.carry_out([str(desk / "mine.yml"), f"keep={tmp_path / 'kept'}", f"page={tmp_path / 'results.md'}"])
+    study.carry_out([str(desk / "mine.yml"), f"keep={tmp_path / 'kept'}", f"page={tmp_path / 'results.md'}", WHERE])
     assert (tmp_path / "results.md").read_text(encoding="utf-8") == page
 
 
 def test_pictures_are_found_from_a_page_elsewhere(desk: Path, tmp_path: Path) -> None:
     path = tmp_path / "elsewhere" / "results.md"
-    path.parent.mkdir()
     study.carry_out([str(desk / "mine.yml"), f"keep={desk / 'kept'}", f"page={path}"])
     names = re.findall(r"!\[[^]]*\]\((.*\.svg)\)", path.read_text(encoding="utf-8"))
     assert names
@@ -151,10 +158,43 @@ def test_what_cannot_be_a_page_is_said(desk: Path, tmp_path: Path) -> None:
     shutil.copyfile(one, two)
     with pytest.raises(UserError, match=f"keeps two runs as .*: {one.parent.name} and {two.parent.name}"):
         study.carry_out([plan, f"keep={twice}", f"page={tmp_path / 'results.md'}"])
-    other = tmp_path / "other.yml"
-    other.write_text(PLAN.replace("MetaDistil, distillation]", "MetaDistil, destillation]"), encoding="utf-8")
-    with pytest.raises(UserError, match="destillation is none of distillation, MetaDistil"):
-        plans.read(str(other))
+    with pytest.raises(UserError, match="a page is of all stages"):
+        study.carry_out([plan, f"keep={desk / 'kept'}", f"page={tmp_path / 'results.md'}", "stage=later"])
+    (twice / "mine-confirmation" / one.parent.name / "result.json").write_text("{}", encoding="utf-8")
+    shutil.rmtree(two.parent)
+    with pytest.raises(UserError, match=f"{one.parent.name} cannot be read; delete it"):
+        study.carry_out([plan, f"keep={twice}", f"page={tmp_path / 'results.md'}"])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("MetaDistil, distillation]", "MetaDistil, destillation]", "destillation is none of distillation, MetaDistil"),
+        ('"Is the control worse?"]', '"Is the control better?"]', "Is the control better.* is none of Does MetaDistil"),
+        ("[0, 1, 2, 3]", "[0, 1, 2, 1]", "seeds: 1 stands there twice"),
+        ("the control: method=kd lr=1", "the control: method=kd", "rows: method=kd stands there twice"),
+        ("  later:", "  Main part:", "Main part.*should match pattern"),
+        ("seeds: [0]", "seeds: [0", "is no YAML: while parsing a flow sequence"),
+    ],
+)
+def test_a_plan_that_cannot_be_judged_is_refused(old: str, new: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "other.yml"
+    assert PLAN.count(old) == 1
+    path.write_text(PLAN.replace(old, new), encoding="utf-8")
+    with pytest.raises(UserError, match=said) as caught:
+        plans.read(str(path))
+    assert "\n" not in str(caught.value)
+
+
+def test_runs_on_other_rows_are_not_of_the_same_setting(desk: Path, tmp_path: Path) -> None:
+    shutil.copytree(desk / "kept", tmp_path / "kept")
+    other = next(p for p in (tmp_path / "kept").glob("*/*/row.txt") if "method=kd seed=3" in p.read_text("utf-8"))
+    result = other.with_name("result.json")
+    result.write_text(result.read_text("utf-8").replace("d" * 64, "e" * 64), encoding="utf-8")
+    study.carry_out([str(desk / "mine.yml"), f"keep={tmp_path / 'kept'}", f"page={tmp_path / 'results.md'}"])
+    page = (tmp_path / "results.md").read_text(encoding="utf-8")
+    assert page.count("Answered when all runs are there") == 2
+    assert "data eeeeeeee" in page
 
 
 def test_nothing_is_answered_before_all_runs_are_there(desk: Path, tmp_path: Path) -> None:
@@ -165,9 +205,11 @@ def test_nothing_is_answered_before_all_runs_are_there(desk: Path, tmp_path: Pat
     study.carry_out([str(desk / "mine.yml"), f"keep={tmp_path / 'kept'}", f"page={tmp_path / 'results.md'}"])
     page = (tmp_path / "results.md").read_text(encoding="utf-8")
     assert "11 of 12 runs" in page
+    assert "From [confirmation](#confirmation), 11 of 12 runs, on" in page
     assert "Answered when all runs are there:\n\n- Does MetaDistil help? MetaDistil less distillation\n" in page
     assert "p =" not in page
-    assert "### Tests" not in page
+    assert "###" not in page
+    assert ".svg" not in page
 
 
 def test_a_picture_of_its_own_has_its_legend_in_it() -> None:

@@ -102,12 +102,13 @@ def alone(picture: str, legend: Sequence[tuple[str, str]] = ()) -> str:
         for line in textwrap.wrap(label, CHARACTERS):
             parts.append(f'<text x="{left + 38:g}" y="{y:g}">{html.escape(line)}</text>')
             y += LEGEND
-    box = f"{left:g} {top:g} {width:g} {y - LEGEND - top + (4 if legend else 0):g}"
+    whole = y - LEGEND - top + (4 if legend else 0)
     style = (
         "svg { color: #6e7781; --grid: #8888884d; font-family: sans-serif } text { fill: currentColor; font-size: 8px }"
     )
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="{box}">'
+        '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+        f'width="{1.5 * width:g}pt" height="{1.5 * whole:g}pt" viewBox="{left:g} {top:g} {width:g} {whole:g}">'
         f"<style>{style}</style>{''.join(parts)}</svg>\n"
     )
 

@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from statistics import fmean
+from statistics import fmean, stdev
 
 from kd_lab.report import comparing, published
 from kd_lab.report.comparing import Comparison, Spread
@@ -17,8 +17,8 @@ Figures = dict[str, str]
 LOGGED = {
     "quiz loss before": "quiz/loss_before",
     "quiz loss": "quiz/loss",
-    "hypergradient norm": "teacher/gradient_norm",
-    "hypergradient cosine": "teacher/gradient_cosine",
+    "gradient norm": "teacher/gradient_norm",
+    "gradient cosine": "teacher/gradient_cosine",
 }
 """Figures that are means over what was logged on the way, by their names."""
 NO_VARIANCE, ONE_SEED = "no variance", "one seed"
@@ -113,9 +113,13 @@ def _spread(part: str, found: Spread | None) -> Figures:
 
 def _losses(setting: Setting) -> Iterator[tuple[str, str]]:
     results = [run.result for run in setting.runs]
-    yield "test loss", f"{fmean(result.student.test.loss for result in results):.3f}"
-    if rest := [result.rest.loss for result in results if result.rest]:
-        yield "rest loss", f"{fmean(rest):.3f}"
+    by_split = {"test": [one.student.test for one in results], "rest": [one.rest for one in results if one.rest]}
+    for split, scores in by_split.items():
+        losses = [one.loss for one in scores]
+        if losses:
+            yield f"{split} loss", f"{fmean(losses):.3f}"
+        if len(losses) > 1:
+            yield f"{split} loss deviation", f"{stdev(losses):.3f}"
 
 
 def _difference(one: Comparison) -> Iterator[tuple[str, str]]:
@@ -162,12 +166,12 @@ def _learning(setting: Setting) -> Iterator[tuple[str, str]]:
         return
     for name, metric in LOGGED.items():
         means = [mean for run in runs if (mean := run.mean(metric)) is not None]
-        if means:
+        if len(means) == len(runs):  # else those of a row would be of other seeds
             yield name, f"{fmean(means):.4f}"
     yield "teachers moved", f"{100 * fmean(run.result.teacher_displacement for run in runs):.2f}"
     teachers = [list(those) for those in zip(*(run.result.teachers for run in runs), strict=True)]
-    for name, of in (("loss before", lambda t: t.before.test.loss), ("loss after", lambda t: t.test.loss)):
-        yield f"teachers {name}", " + ".join(f"{fmean(map(of, those)):.3f}" for those in teachers)
+    for name, loss in (("loss before", lambda t: t.before.test.loss), ("loss after", lambda t: t.test.loss)):
+        yield f"teachers {name}", " + ".join(f"{fmean(map(loss, those)):.3f}" for those in teachers)
 
 
 def _smaller(setting: Setting, sizes: dict[str, int], mean: bool) -> Iterator[tuple[str, str]]:

@@ -6,7 +6,13 @@ from kd_lab.report import comparing, lines, marks
 from kd_lab.report.gathering import Group, Setting
 from kd_lab.report.pictures import Picture
 
-MOST = 6  # settings that one picture of lines can hold
+MOST = 7  # settings that one picture of lines can hold
+
+
+def means(group: Group, split: str) -> list[Picture]:
+    """The first of all pictures, where there is accuracy on ``split``."""
+    whole = [one for one in enumerate(group.settings) if _mean(one[1], split) is not None]
+    return [marks.forest(whole, split, group.digest[:8])] if whole else []
 
 
 def draw(group: Group, split: str) -> list[Picture]:
@@ -19,14 +25,13 @@ def draw(group: Group, split: str) -> list[Picture]:
     shown = f" The {MOST} settings of the highest validation accuracy; {left} more are left out." if left else ""
     key, whole = group.digest[:8], [one for one in numbered if _mean(one[1], split) is not None]
     makers: list[Callable[[], Picture | None]] = [
-        lambda: marks.forest(whole, split, key) if whole else None,
         lambda: marks.by_size(whole, split, key) if whole else None,
         lambda: lines.curves(best, shown, key),
         lambda: lines.under_noise(best, shown, key),
         lambda: lines.calibration(best, shown, split, key),
         lambda: marks.agreement(whole, split, key),
     ]
-    return [picture for make in makers if (picture := make())]
+    return [*means(group, split), *(picture for make in makers if (picture := make()))]
 
 
 def _mean(setting: Setting, split: str) -> float | None:

@@ -37,20 +37,27 @@ def forest(settings: Sequence[Numbered], split: str, key: str) -> Picture:
         axes.plot([100 * found.mean], [y], how.marker, color=how.color, markersize=5.5)
     axes.set_xlabel(f"{split} accuracy %")
     best, worst = spreads[-1], spreads[0]
+    drawn = any(found.low is not None for *_, found in spreads)
     caption = (
-        f"Mean {split} accuracy of {len(spreads)} settings, the best on top, with its 95% t interval; thin strokes are "
-        f"single seeds ({seeds([s for _, s, _ in spreads])}; fewer than three have no interval). "
+        f"Mean {split} accuracy of {len(spreads)} settings, the best on top"
+        f"{', with its 95% t interval where there are three seeds' if drawn else ''}; thin strokes are single seeds "
+        f"({seeds([s for _, s, _ in spreads])}). "
         f"Highest: {best[1].label}, {100 * best[2].mean:.2f}%; lowest: {worst[1].label}, {100 * worst[2].mean:.2f}%."
     )
-    return Picture("Settings with their intervals", drawing.svg(figure, f"forest{key}"), caption)
+    return Picture("Means of the settings", drawing.svg(figure, f"forest{key}"), caption)
 
 
-def differences(asked: Mapping[str, Mapping[str, Comparison]], key: str) -> Picture:
-    """Differences in points with their intervals, the first question on top; of each on one or two splits."""
+def differences(asked: Mapping[str, Mapping[str, Comparison]], splits: Sequence[str], key: str) -> Picture:
+    """Differences in points with their intervals, the first question on top.
+
+    Args:
+        asked: the comparisons of each question by split, at least one.
+        splits: first the one that counts.
+        key: of the picture.
+    """
     labels = list(asked)[::-1]
-    splits = list(dict.fromkeys(split for known in asked.values() for split in known))
-    judged = [next(iter(asked[label].values())) for label in labels]
-    figure, axes, places = _rows(labels, [f"{100 * one.difference:+.2f}" for one in judged])
+    judged = [asked[label].get(splits[0]) for label in labels]
+    figure, axes, places = _rows(labels, [f"{100 * one.difference:+.2f}" if one else "" for one in judged])
     for label, y in zip(labels, places, strict=True):
         axes.plot([0, 0], [y - ROW / 2, y + APART], color=INK, linewidth=0.8)  # not through the label
         for split, one in asked[label].items():
@@ -64,7 +71,7 @@ def differences(asked: Mapping[str, Mapping[str, Comparison]], key: str) -> Pict
     caption = (
         "Mean paired differences with their 95% t intervals, before Holm's correction; right of 0 the first of "
         f"the two is better. {'; '.join(f'{mark}: {split} rows' for mark, split in marks)} "
-        f"({counts([one.n for one in judged])}); figures are those of the circles."
+        f"({counts([one.n for known in asked.values() for one in known.values()])}); figures are those of the circles."
     )
     return Picture("Differences with their intervals", drawing.svg(figure, f"differences{key}"), caption)
 

@@ -19,7 +19,7 @@ RESULTS: Columns = {
     "test %": ("{test}", " ± {test deviation}"),
     "95% interval": ("[{test low}, {test high}]",),
     "validation %": ("{validation}", " ± {validation deviation}"),
-    "test loss": ("{test loss}",),
+    "test loss": ("{test loss}", " ± {test loss deviation}"),
     "difference": ("{difference}", " [{low}, {high}]"),
     "p (Holm)": ("{p holm}",),
     "published %": ("{published}",),
@@ -30,7 +30,7 @@ REST: Columns = {
     "seeds": ("{rest seeds}",),
     "rest %": ("{rest}", " ± {rest deviation}"),
     "95% interval": ("[{rest low}, {rest high}]",),
-    "rest loss": ("{rest loss}",),
+    "rest loss": ("{rest loss}", " ± {rest loss deviation}"),
 }
 TESTS: Columns = {
     "#": ("{number}",),
@@ -59,8 +59,8 @@ LEARNING: Columns = {
     "#": ("{number}",),
     "setting": ("{setting}",),
     "quiz loss": ("{quiz loss before}", " → {quiz loss}"),
-    "gradient norm": ("{hypergradient norm}",),
-    "cosine": ("{hypergradient cosine}",),
+    "gradient norm": ("{gradient norm}",),
+    "cosine": ("{gradient cosine}",),
     "teachers moved %": ("{teachers moved}",),
     "teachers' test loss": ("{teachers loss before}", " → {teachers loss after}"),
 }
@@ -86,9 +86,9 @@ PUBLISHED: Columns = {
 }
 LEARNING_NOTE = (
     "Means over all that was logged, and over seeds. Quiz loss: the student's on a quiz batch, without → with the "
-    "assumed step that the teachers learn from. Gradient: of the teachers; its norm, and its cosine with the one "
-    "before, 0 where the two have nothing in common. Moved: the teachers' weights, in % of their length. Test loss: "
-    "before the distillation → at the student's best epoch."
+    "assumed step that the teachers learn from; where it rises, that step is too long. Gradient: of the teachers, with "
+    "their label loss; its norm, and its cosine with the one before, 0 where both have nothing in common. Moved: the "
+    "teachers' weights, in % of their length. Test loss: before the distillation → at the student's best epoch."
 )
 WORDS = {"setting", "system", "source", "rows", "export", "format", "refused"}
 """Headings of columns that hold words."""
@@ -105,13 +105,14 @@ class Table:
 
 
 def of(group: Group, found: Sequence[Figures], split: str, mean: bool) -> list[Table]:
-    """Results, tests and costs of a group; without the tests where nothing is compared."""
+    """Results, tests and costs of a group, first what is on ``split``; without the tests where nothing is compared."""
     large = [f for f in found if "rest" in f]
     compared = any("against" in f for f in found)
-    tables = [_table(f"Results on {group.title}", RESULTS, found, _results_note(group, split if compared else None))]
+    note = _results_note(group, found, split if compared else None)
+    tables = [_table(f"Results on {group.title}", RESULTS, found, note)]
     if large:
-        note = "Mean ± standard deviation over seeds on rest.csv, the rows that are in no other split; 95% t interval."
-        tables.append(_table(f"Large holdout of {group.title}", REST, large, note))
+        note = f"On rest.csv, the rows that no split has touched. {_means_note(large, 'rest')}"
+        tables.insert(0 if split == "rest" else 1, _table(f"Large holdout of {group.title}", REST, large, note))
     if compared:
         tables.append(tests(group, found, split))
     if learned := [f for f in found if "teachers moved" in f]:
@@ -126,11 +127,18 @@ def tests(group: Group, found: Sequence[Figures], split: str) -> Table:
     return _table(f"Tests on {group.title}", TESTS, tested, _tests_note(tested, split))
 
 
-def _results_note(group: Group, compared_on: str | None) -> str:
+def _results_note(group: Group, found: Sequence[Figures], compared_on: str | None) -> str:
     rows = f"{group.sizes.get('test', 0):,} test rows, {group.sizes.get('validation', 0):,} validation rows"
-    means = "Mean ± standard deviation over seeds, 95% t interval of the mean"
-    differences = f"; the difference to the baseline in points, on the {compared_on} split" if compared_on else ""
-    return f"{rows}. {means}{differences}."
+    differences = f" The difference to the baseline in points, on the {compared_on} split." if compared_on else ""
+    return f"{rows}. {_means_note(found, 'test')}{differences}"
+
+
+def _means_note(found: Sequence[Figures], part: str) -> str:
+    """What stands in the cells: of one seed there is no deviation, of two no interval."""
+    if not any(f"{part} deviation" in f for f in found):
+        return "One seed each."
+    interval = ", 95% t interval of the mean" if any(f"{part} low" in f for f in found) else ""
+    return f"Mean ± standard deviation over seeds{interval}."
 
 
 def _tests_note(tested: Sequence[Figures], split: str) -> str:

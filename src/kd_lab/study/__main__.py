@@ -61,18 +61,20 @@ def carry_out(words: Sequence[str]) -> None:
         for job in plans.jobs(name, ways.stage, given):
             terminal.say(shlex.join(["python", "-m", "kd_lab.run", *job.words]))
     elif ways.page:
-        _write(name, ways.keep, ways.page)
+        if ways.stage is not None:
+            raise UserError(f"stage={ways.stage}: a page is of all stages; leave it out")
+        _write(name, ways.keep, ways.page, given)
     else:
         _carry_out(list(plans.jobs(name, ways.stage, given)), ways.keep)
 
 
-def _write(name: str, keep: Path | None, path: Path) -> None:
+def _write(name: str, keep: Path | None, path: Path, given: Sequence[str]) -> None:
     if keep is None:
         raise UserError(f"page={path}: name the folder of what is kept as well: keep=FOLDER")
     # Seconds of imports, after what can be refused.
     from kd_lab.study import page
 
-    page.write(name, keep, path)
+    page.write(name, keep, path, given)
 
 
 def _carry_out(todo: Sequence[Job], keep: Path | None) -> None:

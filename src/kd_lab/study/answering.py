@@ -1,6 +1,6 @@
 """Answers to the questions of a stage, by what its protocol counts as one."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from kd_lab.report import comparing, figures, marks, tables
@@ -37,11 +37,16 @@ def test(stage: Stage, group: Group) -> Tested | None:
 
 
 def lines(stage: Stage, tested: Tested | None) -> str:
-    """Each question on a line of a list, with its answer where there is one."""
+    """Each question on a line of a list, with its answer where there is one; then each claim."""
     if tested is None:
         return "\n".join(["Answered when all runs are there:", "", *map(_asked, stage.questions.items())])
-    found = zip(stage.questions.items(), tested.by_split[stage.split], strict=True)
-    return "\n".join(_line(*one) for one in found)
+    found = zip(*tested.by_split.values(), strict=True)
+    answers = [
+        _line(one, dict(zip(tested.by_split, those, strict=True)))
+        for one, those in zip(stage.questions.items(), found, strict=True)
+    ]
+    better = {asked for asked, one in zip(stage.questions, tested.by_split[stage.split], strict=True) if _better(one)}
+    return "\n".join([*answers, *(_claim(*one, better) for one in stage.claims.items())])
 
 
 def picture(stage: Stage, tested: Tested, key: str) -> Picture:
@@ -53,7 +58,7 @@ def picture(stage: Stage, tested: Tested, key: str) -> Picture:
         }
         for (question, pair), found in zip(stage.questions.items(), by_question, strict=True)
     }
-    return marks.differences({label: known for label, known in asked.items() if known}, key)
+    return marks.differences({label: known for label, known in asked.items() if known}, list(tested.by_split), key)
 
 
 def test_tables(group: Group, tested: Tested) -> Iterator[str]:
@@ -68,14 +73,38 @@ def _asked(question: tuple[str, tuple[str, str]]) -> str:
     return f"- {in_markdown(asked)} {' less '.join(map(in_markdown, pair))}"
 
 
-def _line(question: tuple[str, tuple[str, str]], one: Comparison | None) -> str:
-    """What the protocol says of a difference and its p-value."""
+def _line(question: tuple[str, tuple[str, str]], by_split: Mapping[str, Comparison | None]) -> str:
+    """A question, and what the protocol says of the difference on each split, first on that of record."""
+    judged, *others = by_split
+    line = f"{_asked(question)}: {_answer(question[1][0], by_split[judged])}"
+    for split in others:
+        if by_split[split]:
+            line += f"; on the {split} split {_answer(question[1][0], by_split[split])}"
+    return f"{line}."
+
+
+def _answer(first: str, one: Comparison | None) -> str:
     if one is None:
-        return f"{_asked(question)}: nothing to compare."
-    who = f"{_asked(question)}: {figures.points(one.difference)} points"
+        return "nothing to compare"
+    who = f"{figures.points(one.difference)} points"
     if one.p is None or one.low is None or one.high is None:
-        return f"{who}; {figures.ONE_SEED if one.n == 1 else figures.NO_VARIANCE}, nothing is tested."
-    found = "no difference was found" if one.p >= LEVEL else "it helps" if one.difference > 0 else "it harms"
-    interval = f"[{figures.points(one.low)}, {figures.points(one.high)}]"
-    corrected = f" (Holm {figures.probability(one.p_holm)})" if one.p_holm is not None else ""
-    return f"{who} {interval}, p = {figures.probability(one.p)}{corrected}, {one.n} seeds: **{found}**."
+        return f"{who}, {figures.ONE_SEED if one.n == 1 else figures.NO_VARIANCE}, nothing is tested"
+    said = f"{who} [{figures.points(one.low)}, {figures.points(one.high)}], p = {figures.probability(one.p)}"
+    if one.p >= LEVEL:
+        return f"{said}, {one.n} seeds: **no difference was found**"
+    but = [] if one.p_holm is None or one.p_holm < LEVEL else ["not after Holm's correction"]
+    if one.bootstrap and one.bootstrap[0] <= 0 <= one.bootstrap[1]:
+        but.append("the bootstrap over seeds and rows holds 0")
+    doubts = f" ({'; '.join(but)})" if but else ""
+    return f"{said}, {one.n} seeds: **{in_markdown(first)} is {'better' if one.difference > 0 else 'worse'}**{doubts}"
+
+
+def _better(one: Comparison | None) -> bool:
+    return one is not None and one.p is not None and one.p < LEVEL and one.difference > 0
+
+
+def _claim(claim: str, needed: Sequence[str], better: Collection[str]) -> str:
+    """Holds where every question it needs was answered with *better*: such a claim needs no correction."""
+    count = sum(asked in better for asked in needed)
+    said = "it holds" if count == len(needed) else "it does not hold"
+    return f"- {in_markdown(claim)} Better in {count} of the {len(needed)} comparisons that it needs: **{said}**."

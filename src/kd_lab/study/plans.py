@@ -14,6 +14,8 @@ from kd_lab.sections import Section, Text, Whole
 from kd_lab.settings import CONF, Settings
 
 PLANS = CONF / "study"
+Name = Annotated[str, Field(pattern=r"^[a-z0-9-]+$")]
+"""Of a stage: of a folder, and of a heading that is linked to."""
 
 
 class Stage(Section):
@@ -26,6 +28,7 @@ class Stage(Section):
         rows: the words of each setting, listed, or by the names that they are to have in tables.
         split: that the stage is judged on.
         questions: that are tested, each by the names of two rows: the first less the second.
+        claims: each with the questions that all have to be answered with *better* for it to hold.
     """
 
     about: str = ""
@@ -35,16 +38,28 @@ class Stage(Section):
     split: Literal["validation", "test", "rest"] = "test"
     questions: Annotated[dict[Text, tuple[Text, Text]], Field(default_factory=dict)]
 
+    claims: Annotated[dict[Text, tuple[Text, ...]], Field(default_factory=dict)]
+
     @property
     def named(self) -> dict[str, str]:
         """The words of each row by its name."""
         return self.rows if isinstance(self.rows, dict) else {row: row for row in self.rows}
 
     @model_validator(mode="after")
+    def _nothing_twice(self) -> Self:
+        for called, those in (("seeds", self.seeds), ("rows", tuple(self.named.values()))):
+            if repeated := [one for place, one in enumerate(those) if one in those[:place]]:
+                raise ValueError(f"{called}: {repeated[0]} stands there twice")
+        return self
+
+    @model_validator(mode="after")
     def _questions_are_about_rows(self) -> Self:
         asked = (name for pair in self.questions.values() for name in pair)
         if unknown := [name for name in asked if name not in self.named]:
             raise ValueError(f"questions: {unknown[0]} is none of {', '.join(self.named)}")
+        needed = (question for those in self.claims.values() for question in those)
+        if unknown := [question for question in needed if question not in self.questions]:
+            raise ValueError(f"claims: {unknown[0]} is none of {', '.join(self.questions) or 'no questions'}")
         if self.questions and self.split == "validation":
             raise ValueError("questions: validation chose the settings and answers none; split: test or rest")
         return self
@@ -54,7 +69,7 @@ class Plan(Section):
     """Stages in the order of what each would teach; ``words`` are said to every run."""
 
     words: str = ""
-    stages: Annotated[dict[str, Stage], Field(min_length=1)]
+    stages: Annotated[dict[Name, Stage], Field(min_length=1)]
 
 
 @dataclass(frozen=True)
@@ -152,3 +167,5 @@ def read(name: str) -> Plan:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise UserError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
