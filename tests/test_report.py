@@ -107,6 +107,35 @@ def test_how_teachers_learned_is_told_where_they_did(sweep: Path) -> None:
     assert "| 0.5000 → 0.4100 | 0.0300 | 0.20 |" in page.partition("How the teachers learned")[2]
 
 
+@pytest.mark.parametrize(
+    ("seeds", "said"),
+    [
+        (1, "One seed each."),
+        (2, "Mean ± standard deviation over seeds."),
+        (3, "Mean ± standard deviation over seeds, 95% t interval of the mean."),
+    ],
+)
+def test_notes_speak_of_what_is_there_alone(seeds: int, said: str, tmp_path: Path) -> None:
+    for seed in range(seeds):
+        simulated.run(tmp_path, "kd", seed, rest=50)
+    door.report(door.read([str(tmp_path)]))
+    page = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
+    lines = [line for line in page.splitlines() if said in line]
+    assert len(lines) == 2, "of the results, and of the large holdout"
+
+
+def test_what_some_runs_logged_is_no_mean_of_all(tmp_path: Path) -> None:
+    paths = [simulated.run(tmp_path, "metadistil", seed) for seed in range(2)]
+    door.report(door.read([str(tmp_path)]))
+    assert rows_of(tmp_path)["metadistil: bert → distilbert"]["quiz loss"] == "0.4100"
+    log = paths[0] / "metrics.csv"
+    log.write_text(log.read_text(encoding="utf-8").replace("quiz/loss,", "quiz/other,"), encoding="utf-8")
+    door.report(door.read([str(tmp_path)]))
+    found = rows_of(tmp_path)["metadistil: bert → distilbert"]
+    assert "quiz loss" not in found
+    assert found["quiz loss before"] == "0.5000"
+
+
 def test_a_difference_is_the_paired_t_test_over_seeds(sweep: Path) -> None:
     row = rows_of(sweep)["metadistil: bert → tinybert"]
     assert row["against"] == "kd: bert → tinybert"

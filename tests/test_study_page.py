@@ -14,9 +14,12 @@ from scipy import stats
 from kd_lab.errors import UserError
 from kd_lab.report import __main__ as report
 from kd_lab.report import drawing
+from kd_lab.report.comparing import Comparison
+from kd_lab.report.gathering import Setting
 from kd_lab.study import __main__ as study
-from kd_lab.study import plans
+from kd_lab.study import answering, plans
 from kd_lab.study.carrying import ROW
+from kd_lab.study.plans import Stage
 
 PLAN = """
 words: data=sst2
@@ -184,6 +187,30 @@ def test_a_plan_that_cannot_be_judged_is_refused(old: str, new: str, said: str, 
     with pytest.raises(UserError, match=said) as caught:
         plans.read(str(path))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ({"difference": 0.01, "p": 0.03, "p_holm": 0.04}, "4 seeds: **the *one* is better**"),
+        ({"difference": -0.01, "p": 0.03, "p_holm": 0.04}, "4 seeds: **the *one* is worse**"),
+        ({"difference": 0.01, "p": 0.03, "p_holm": 0.12}, "better** (not after Holm's correction)"),
+        (
+            {"difference": 0.01, "p": 0.03, "p_holm": 0.04, "bootstrap": (-0.01, 0.02)},
+            "better** (the bootstrap over seeds and rows holds 0)",
+        ),
+        ({"difference": 0.01, "p": 0.05, "p_holm": 0.05}, "4 seeds: **no difference was found**"),
+        ({"difference": 0.01, "p": None}, "no variance, nothing is tested"),
+    ],
+)
+def test_an_answer_says_what_speaks_against_it(found: dict[str, Any], said: str) -> None:
+    settings = [Setting(label, []) for label in ("the *one*", "the other")]
+    one = Comparison(baseline=settings[1], n=4, low=-0.02, high=0.03, **found)
+    asked = {"Is it?": ("the *one*", "the other")}
+    stage = Stage(seeds=(0,), rows={"the *one*": "a", "the other": "b"}, questions=asked, claims={})
+    line = answering.lines(stage, answering.Tested(settings[:1], {"test": [one], "rest": [None]}))
+    assert line.startswith(r"- Is it? the \*one\* less the other: ")
+    assert line.replace("\\", "").endswith(f"{said}.")
 
 
 def test_runs_on_other_rows_are_not_of_the_same_setting(desk: Path, tmp_path: Path) -> None:
