@@ -194,10 +194,11 @@ def _predictions(path: Path, right: NDArray[Any], taught: NDArray[Any] | None, s
 def _curves(path: Path, accuracy: float, learns: bool, draws: np.random.Generator) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)
-        quiz = ["quiz/loss_before", "quiz/loss", "teacher/gradient_norm"] if learns else []
+        quiz = ["quiz/loss_before", "quiz/loss", "teacher/gradient_norm", "teacher/gradient_cosine"] if learns else []
         table.writerow(["epoch", "step", "train/loss", "validation/accuracy", "teacher/validation/accuracy", *quiz])
         for epoch in range(3):
-            table.writerow([epoch, 30 * epoch + 9, 0.5, "", "", *([0.5, 0.4 + 0.01 * epoch, 0.03] if learns else [])])
+            learning = [0.5, 0.4 + 0.01 * epoch, 0.03, 0.5 * (-1) ** epoch] if learns else []
+            table.writerow([epoch, 30 * epoch + 9, 0.5, "", "", *learning])
             now = accuracy - 0.05 * (2 - epoch) + draws.normal(0, 0.01)
             table.writerow([epoch, 30 * epoch + 29, "", now, 0.94 - 0.01 * epoch if learns else "", *[""] * len(quiz)])
 

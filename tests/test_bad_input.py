@@ -31,7 +31,7 @@ BAD = {
     "method.teacher_optimizer": ("method.teacher_optimizer=lion", "should be 'adamw' or 'sgd'"),
     "method.label_loss": ("method.label_loss=-0.1", "should be greater than or equal to 0"),
     "method.frozen": ("method.frozen=2", "should be less than or equal to 1"),
-    "method.hypergradient": ("method.hypergradient=magic", "'finite_difference', 'unrolled' or 'labels'"),
+    "method.hypergradient": ("method.hypergradient=magic", "'unrolled', 'centred' or 'labels'"),
     "method.teacher_every": ("method.teacher_every=0", "should be greater than or equal to 1"),
     "method.quiz_rows": (f"{SMOKE} method.quiz_rows=200", "method.quiz_rows=200: the quiz has"),
     "method.quiz_batch_size": ("method.quiz_batch_size=0", "should be greater than or equal to 1"),

@@ -1,7 +1,7 @@
 """Each knob of MetaDistil and each control beside its equations, in float64; without effect at its neutral value."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from kd_lab.methods.metadistil import MetaDistil
 from kd_lab.models import Classifier, TeacherEnsemble
 from kd_lab.optimization import Optimization
 from kd_lab.settings import method_named
-from kd_lab.tangent import differentiable_attention
+from kd_lab.tangent import differentiable_attention, less_mean
 
 Make = Callable[..., Classifier]
 MakeData = Callable[..., TextDataModule]
@@ -74,6 +74,7 @@ def test_a_neutral_value_changes_no_bit_and_every_other_does(trained: Callable[.
         "frozen": 0.5,
         "hypergradient": "labels",
     }
+    assert not equal(trained("metadistil", hypergradient="centred"), plain)
     for name, value in others.items():
         assert not equal(trained("metadistil", **{name: value}), plain), name
 
@@ -149,6 +150,29 @@ def test_the_label_loss_adds_its_own_gradient(classifier: Make, toy_data: MakeDa
     plain = gradients(without, batch, quiz, way)
     expected = plain + 0.3 * by_teachers(without, own_loss(without, batch))
     assert close(gradients(kept, batch, quiz, way), expected)
+
+
+@pytest.mark.parametrize("size", [None, 4])
+def test_a_centred_hypergradient_has_no_say_on_how_often_a_class_is_said(
+    classifier: Make, toy_data: MakeData, monkeypatch: pytest.MonkeyPatch, size: int | None
+) -> None:
+    """−μ ∇φ ⟨∂L_kd/∂z_S, ż − mean ż⟩: the exact one without what all sentences hear alike."""
+    method, batch, quiz = lesson(classifier, toy_data, micro_batch_size=size)
+    exact = gradients(method, batch, quiz, "forward_mode")
+    heard: list[Tensor] = []
+
+    def listen(tangents: Sequence[Tensor], add_up: Callable[[Sequence[Tensor]], None]) -> list[Tensor]:
+        heard.extend(tangents)
+        return less_mean(tangents, add_up)
+
+    monkeypatch.setattr("kd_lab.hypergradient.less_mean", listen)
+    found = gradients(method, batch, quiz, "centred")
+    assert len(heard) == (1 if size is None else 2)
+    z_s, taught = method.student(batch), method.teachers.member_logits(batch)
+    (slope,) = torch.autograd.grad(method.distillation_loss(z_s, taught, batch.labels), z_s, create_graph=True)
+    alike = by_teachers(method, -0.05 * (slope * torch.cat(heard).mean(dim=0)).sum())
+    assert alike.norm() > 1e-3 * exact.norm()
+    assert close(found, exact - alike)
 
 
 def test_teachers_of_the_control_learn_from_their_own_loss_on_the_quiz(classifier: Make, toy_data: MakeData) -> None:

@@ -10,12 +10,12 @@ from lightning import Trainer
 from kd_lab import building, quiet
 from kd_lab.data import TextDataModule
 from kd_lab.distiller import Distiller
-from kd_lab.hypergradient import HYPERGRADIENTS
+from kd_lab.hypergradient import WAYS
 from kd_lab.models import Classifier, TeacherEnsemble
 from kd_lab.settings import CONF, Method, method_named
 
 NAMES = sorted(path.stem for path in (CONF / "method").glob("*.yaml"))
-CASES = [(name, None) for name in NAMES] + [("metadistil", way) for way in HYPERGRADIENTS]
+CASES = [(name, None) for name in NAMES] + [("metadistil", way) for way in WAYS]
 
 
 def gradients(

@@ -25,6 +25,7 @@ CASES: dict[str, tuple[str, int, dict[str, Any], int | None]] = {
     "metadistil": ("metadistil", 1, {**LEARNING, "quiz_batch_size": 3}, None),
     "metadistil, two teachers": ("metadistil", 2, {**LEARNING, "teacher_every": 2}, 20),
     "metadistil, unrolled": ("metadistil", 1, {**LEARNING, "hypergradient": "unrolled"}, None),
+    "metadistil, centred": ("metadistil", 1, {**LEARNING, "hypergradient": "centred"}, 20),
     "metadistil, every knob": ("metadistil", 2, {**LEARNING, **KNOBS}, 20),
     "metadistil, the control": ("metadistil", 1, {**LEARNING, "hypergradient": "labels"}, None),
 }

@@ -98,13 +98,13 @@ def test_how_teachers_learned_is_told_where_they_did(sweep: Path) -> None:
     row = found["metadistil: bert + bert → distilbert"]
     assert (row["quiz loss before"], row["quiz loss"]) == ("0.5000", "0.4100")
     assert (row["gradient norm"], row["teachers moved"]) == ("0.0300", "0.20")
-    assert "gradient cosine" not in row, "it was not logged"
+    assert (row["gradient cosine"], row["gradient cosine size"]) == ("0.1667", "0.5000"), "to and fro"
     runs = all_results(sweep, "metadistil_bert-and-bert-and-distilbert")
     means = [sum(run.teachers[k].test.loss for run in runs) / 3 for k in (0, 1)]
     assert row["teachers loss after"] == " + ".join(f"{mean:.3f}" for mean in means)
     assert not found["kd: bert → distilbert"]["teachers moved"]
     page = (sweep / "report" / "report.md").read_text(encoding="utf-8")
-    assert "| 0.5000 → 0.4100 | 0.0300 | 0.20 |" in page.partition("How the teachers learned")[2]
+    assert "| 0.5000 → 0.4100 | 0.0300 | 0.1667 | 0.5000 | 0.20 |" in page.partition("How the teachers learned")[2]
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from kd_lab.lesson import Feedback, Lesson, Part
-from kd_lab.tangent import Logits, Parameters, difference_tangent, exact_tangent, transposed
+from kd_lab.tangent import Logits, Parameters, difference_tangent, exact_tangent, less_mean, transposed
 
 Hypergradient = Callable[[Lesson], Feedback]
 Tangent = Callable[[Parameters], Tensor]
@@ -51,6 +51,17 @@ def reverse_mode(lesson: Lesson) -> Feedback:
     assumed step's backward leaves a graph. In micro-batches it is forward mode.
     """
     return _from_tangent(lesson, reverse_slope)
+
+
+def centred(lesson: Lesson) -> Feedback:
+    """As ``reverse_mode``, with ż less its mean over the batch: teachers hear which sentences to say a class of more
+    surely, not to say it more often.
+
+    A quiz batch has a few rows too many of one class, and asks for more or less of it on every sentence alike. That
+    part of ż adds up over the batch, with a sign that is the draw's. What is left of (7) in docs/metadistil.md is a
+    covariance of the teachers' probabilities with ż.
+    """
+    return _from_tangent(lesson, reverse_slope, partial(less_mean, add_up=lesson.add_up))
 
 
 def finite_difference(lesson: Lesson, epsilon: float = 1e-3) -> Feedback:
@@ -105,7 +116,7 @@ def from_labels(lesson: Lesson) -> Feedback:
     return Feedback(feedback, together, None)
 
 
-WAYS: dict[str, Hypergradient] = {**HYPERGRADIENTS, "labels": from_labels}
+WAYS: dict[str, Hypergradient] = {**HYPERGRADIENTS, "centred": centred, "labels": from_labels}
 """How the quiz may reach the teachers."""
 
 
@@ -114,7 +125,9 @@ def _own_loss(part: Part) -> Tensor:
     return part.teacher_loss(torch.stack([logits() for logits in part.teacher_logits]))
 
 
-def _from_tangent(lesson: Lesson, slope: Slope) -> Feedback:
+def _from_tangent(
+    lesson: Lesson, slope: Slope, heard: Callable[[Sequence[Tensor]], Sequence[Tensor]] = tuple
+) -> Feedback:
     learned = [_learn(lesson, part, slope) for part in lesson.parts]
     gradients = _sum([gradients for *_, gradients, _ in learned])
     lesson.add_up(gradients)
@@ -123,9 +136,10 @@ def _from_tangent(lesson: Lesson, slope: Slope) -> Feedback:
         assumed = assumed_step(lesson, gradients, scale)
     quiz_loss, v = quiz_gradient(lesson, assumed)
     v, told = _scaled(v, scale), []
-    for part, (student_logits, members, _, tangent_along) in zip(lesson.parts, learned, strict=True):
+    tangents = heard([tangent_along(v) for *_, tangent_along in learned])
+    for part, tangent, (student_logits, members, *_) in zip(lesson.parts, tangents, learned, strict=True):
         taught = torch.stack([logits.detach() for logits in members])
-        cotangents = _cotangents(lesson, part, student_logits, taught, tangent_along(v))
+        cotangents = _cotangents(lesson, part, student_logits, taught, tangent)
         backwards = zip(lesson.teachers, members, part.teacher_logits, cotangents, strict=True)
         told.append([_gradients(kept if lesson.whole else again(), phi, c) for phi, kept, again, c in backwards])
     feedback = _sum([tuple(chain(*part)) for part in told])

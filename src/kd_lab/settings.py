@@ -41,7 +41,9 @@ class Method(Section, extra="allow"):
     teacher_optimizer: Literal["adamw", "sgd"] = "adamw"
     label_loss: NotNegative = 0.0
     frozen: Share = 0.0
-    hypergradient: Literal["reverse_mode", "forward_mode", "finite_difference", "unrolled", "labels"] = "reverse_mode"
+    hypergradient: Literal["reverse_mode", "forward_mode", "finite_difference", "unrolled", "centred", "labels"] = (
+        "reverse_mode"
+    )
     teacher_every: Count = 1
     quiz_rows: Count | None = None
     quiz_batch_size: Count = 32

@@ -1,6 +1,6 @@
 """The tangent of a model's logits: their derivative along a direction in its parameters, [B, C], as a constant."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -59,6 +59,19 @@ def difference_tangent(function: Logits, parameters: Parameters, direction: Para
         ahead = function({name: value + step * direction[name] for name, value in parameters.items()})
         behind = function({name: value - step * direction[name] for name, value in parameters.items()})
     return (ahead - behind) * (norm / (2 * epsilon))
+
+
+def less_mean(tangents: Sequence[Tensor], add_up: Callable[[Sequence[Tensor]], None]) -> list[Tensor]:
+    """Tangents of the parts of a batch, [B, C] each, less their mean over all rows.
+
+    Args:
+        tangents: of this process.
+        add_up: makes of tensors their sums over all processes, in place.
+    """
+    total = torch.stack([tangent.sum(dim=0) for tangent in tangents]).sum(dim=0)
+    rows = total.new_tensor(sum(len(tangent) for tangent in tangents))
+    add_up([total, rows])
+    return [tangent - total / rows for tangent in tangents]
 
 
 @contextmanager

@@ -23,7 +23,7 @@ CURVES = {
     "Teachers: accuracy": ("teacher/validation/accuracy", "teacher/train/accuracy", "teacher/quiz/accuracy"),
     "Quiz: loss before and after the assumed step": ("quiz/loss_before", "quiz/loss"),
     "Teachers: norm of the hypergradient": ("teacher/gradient_norm",),
-    "Teachers: cosine of successive hypergradients": ("teacher/gradient_cosine",),
+    "Teachers: cosine of successive gradients": ("teacher/gradient_cosine",),
     "Teachers: displacement from where they started": ("teacher/displacement",),
 }
 """Title of each plot of curves and the metrics in it, all logged by a run of MetaDistil."""

@@ -19,8 +19,9 @@ LOGGED = {
     "quiz loss": "quiz/loss",
     "gradient norm": "teacher/gradient_norm",
     "gradient cosine": "teacher/gradient_cosine",
+    "gradient cosine size": "teacher/gradient_cosine",
 }
-"""Figures that are means over what was logged on the way, by their names."""
+"""Figures that are means over what was logged on the way, by their names; those of a size leave out the sign."""
 NO_VARIANCE, ONE_SEED = "no variance", "one seed"
 
 
@@ -165,7 +166,7 @@ def _learning(setting: Setting) -> Iterator[tuple[str, str]]:
     if not runs:
         return
     for name, metric in LOGGED.items():
-        means = [mean for run in runs if (mean := run.mean(metric)) is not None]
+        means = [mean for run in runs if (mean := run.mean(metric, size=name.endswith(" size"))) is not None]
         if len(means) == len(runs):  # else those of a row would be of other seeds
             yield name, f"{fmean(means):.4f}"
     yield "teachers moved", f"{100 * fmean(run.result.teacher_displacement for run in runs):.2f}"

@@ -69,13 +69,13 @@ class Run:
         except (ValueError, KeyError):
             return {who: {} for who in columns}
 
-    def mean(self, metric: str) -> float | None:
-        """Of all that was logged of ``metric``; None where it was not."""
+    def mean(self, metric: str, *, size: bool = False) -> float | None:
+        """Of all that was logged of ``metric``, or of its size without the sign; None where it was not."""
         try:
             logged = [float(row[metric]) for row in self.metrics if row.get(metric)]
         except ValueError:
             return None
-        return fmean(logged) if logged else None
+        return fmean(map(abs, logged) if size else logged) if logged else None
 
 
 def plain(name: str) -> str:

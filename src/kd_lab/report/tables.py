@@ -61,6 +61,7 @@ LEARNING: Columns = {
     "quiz loss": ("{quiz loss before}", " → {quiz loss}"),
     "gradient norm": ("{gradient norm}",),
     "cosine": ("{gradient cosine}",),
+    "cosine's size": ("{gradient cosine size}",),
     "teachers moved %": ("{teachers moved}",),
     "teachers' test loss": ("{teachers loss before}", " → {teachers loss after}"),
 }
@@ -87,8 +88,9 @@ PUBLISHED: Columns = {
 LEARNING_NOTE = (
     "Means over all that was logged, and over seeds. Quiz loss: the student's on a quiz batch, without → with the "
     "assumed step that the teachers learn from; where it rises, that step is too long. Gradient: of the teachers, with "
-    "their label loss; its norm, and its cosine with the one before, 0 where both have nothing in common. Moved: the "
-    "teachers' weights, in % of their length. Test loss: before the distillation → at the student's best epoch."
+    "their label loss; its norm, and its cosine with the one before, as it is and without its sign: where that is "
+    "far larger, teachers are pushed to and fro. Moved: their weights, in % of their length. Test loss: before the "
+    "distillation → at the student's best epoch."
 )
 WORDS = {"setting", "system", "source", "rows", "export", "format", "refused"}
 """Headings of columns that hold words."""
@@ -160,7 +162,7 @@ def _costs_note(group: Group, mean: bool) -> str:
     against = f"the mean of the table's teachers ({names})" if mean else "the largest teacher of its run"
     return (
         "Teachers' test accuracy before the distillation → at the student's best epoch. Times smaller: against "
-        f"{against}. Seconds of training and milliseconds a sentence are means over seeds."
+        f"{against}. Seconds of training with all tests, and milliseconds a sentence, are means over seeds."
     )
 
 
