@@ -11,6 +11,7 @@ import pytest
 import simulated
 from scipy import stats
 
+from kd_lab import results
 from kd_lab.errors import UserError
 from kd_lab.report import __main__ as report
 from kd_lab.report import drawing
@@ -115,6 +116,16 @@ def test_rows_are_called_as_in_the_plan_and_come_in_its_order(page: str) -> None
         "python -m kd_lab.run data=sst2 max_epochs=3 data.rest=true method=kd lr=1 data.path=SST-2 seed=SEED\n" in page
     )
     assert "later" not in page, "nothing is kept of it"
+
+
+def test_accuracy_and_size_stand_with_the_answers(desk: Path, page: str) -> None:
+    answers = page.partition("## Answers")[2].partition("## confirmation")[0]
+    (line,) = [line for line in answers.splitlines() if line.startswith("| MetaDistil |")]
+    runs = [result for path in (desk / "runs").glob("metadistil*") if (result := results.read(path))]
+    rest = [100 * run.rest.accuracy for run in runs if run.rest]
+    mean, deviation = sum(rest) / 4, stats.tstd(rest)
+    assert line.startswith(f"| MetaDistil | 4 | {mean:.2f} ± {deviation:.2f} | ")
+    assert line.endswith(f" | {runs[0].student.parameters:,} | {runs[0].times_smaller:.1f} |")
 
 
 def test_pictures_are_files_of_their_own(desk: Path, page: str) -> None:

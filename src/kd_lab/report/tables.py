@@ -32,6 +32,15 @@ REST: Columns = {
     "95% interval": ("[{rest low}, {rest high}]",),
     "rest loss": ("{rest loss}", " ± {rest loss deviation}"),
 }
+SUMMARY: Columns = {
+    "setting": ("{setting}",),
+    "seeds": ("{seeds}",),
+    "rest %": ("{rest}", " ± {rest deviation}"),
+    "test %": ("{test}", " ± {test deviation}"),
+    "validation %": ("{validation}", " ± {validation deviation}"),
+    "parameters": ("{parameters}",),
+    "times smaller": ("{times smaller}",),
+}
 TESTS: Columns = {
     "#": ("{number}",),
     "setting": ("{setting}",),
@@ -127,6 +136,11 @@ def tests(group: Group, found: Sequence[Figures], split: str) -> Table:
     """The tests of those settings that are compared with another."""
     tested = [f for f in found if "against" in f]
     return _table(f"Tests on {group.title}", TESTS, tested, _tests_note(tested, split))
+
+
+def summary(group: Group, found: Sequence[Figures]) -> Table:
+    """Accuracy and size, as the reference slides have them: what most readers want to see first."""
+    return _table(f"Accuracy and size on {group.title}", SUMMARY, found, _means_note(found, "test"))
 
 
 def _results_note(group: Group, found: Sequence[Figures], compared_on: str | None) -> str:

@@ -58,6 +58,8 @@ def _answers(stages: Sequence[Kept], beside: Path) -> Iterator[str]:
             yield f"From [{one.name}](#{one.name}), {one.said}, on {where}:"
             yield answering.lines(one.stage, tested)
             if tested:
+                found = figures.of(group, [None] * len(group.settings), one.stage.split, mean=False)
+                yield of_table(tables.summary(group, found))
                 yield from _shown(answering.picture(one.stage, tested, group.digest[:8]), one, group, beside)
 
 
