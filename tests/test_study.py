@@ -9,7 +9,7 @@ import pytest
 from shell import kd_lab
 from yaml import YAMLError
 
-from kd_lab import locks, outcomes
+from kd_lab import locks, outcomes, sweeps
 from kd_lab.errors import UserError
 from kd_lab.study import __main__ as study
 from kd_lab.study import carrying, pace, plans
@@ -124,6 +124,26 @@ def test_a_run_that_another_process_is_at_work_on_comes_last(
     assert order[-1] == "method=finetune seed=3"
     assert len(order) == 4
     assert not locks.taken(busy)
+
+
+def test_nobody_waits_while_anything_is_free(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that was passed over is passed over again, for as long as others are left."""
+    monkeypatch.chdir(folder)
+    jobs = list(plans.jobs("mine.yml", "first", ["data.rows=200"]))
+    order: list[int] = []
+    until = {0: 4, 1: 2}  # how many others are to be done before another process has finished with them
+
+    def elsewhere(job: plans.Job) -> set[Path]:
+        return {Path("busy")} if len(order) < until.get(job.number, 0) else set()
+
+    def attempt(folder: Path, number: int, *rest: object, **more: object) -> str:
+        order.append(number)
+        return "made"
+
+    monkeypatch.setattr(carrying, "elsewhere", elsewhere)
+    monkeypatch.setattr(sweeps, "attempt", attempt)
+    assert not study._run(jobs, None)
+    assert order == [2, 3, 1, 0]
 
 
 def test_the_commands_are_said_and_nothing_is_run(tmp_path: Path, folder: Path) -> None:

@@ -2,7 +2,6 @@
 
 import shlex
 import time
-from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -90,21 +89,17 @@ def _carry_out(todo: Sequence[Job], keep: Path | None) -> None:
 
 
 def _run(todo: Sequence[Job], keep: Path | None) -> bool:
-    """Carry them out, those that other processes are at work on last; returns whether any failed."""
+    """Carry them out, and wait for other processes only when they have all that is left; returns whether any failed."""
     for folder in dict.fromkeys(job.folder for job in todo):
         count = sum(job.folder == folder for job in todo)
         folder.mkdir(parents=True, exist_ok=True)
         results.write_whole(folder / SWEEP, Sweep(jobs=count, started=time.time()).model_dump_json() + "\n")
     failed = False
     done = [(job, took) for job in todo if (took := pace.took(job)) is not None]
-    waiting = deque(todo)
-    put_off: set[tuple[str, ...]] = set()
+    waiting = list(todo)
     while waiting:
-        job = waiting.popleft()
-        if job.words not in put_off and carrying.elsewhere(job):
-            put_off.add(job.words)
-            waiting.append(job)
-            continue
+        job = next((job for job in waiting if not carrying.elsewhere(job)), waiting[0])
+        waiting.remove(job)
         others = len(set().union(*map(carrying.elsewhere, waiting)))
         left = pace.time_left([job, *waiting], done, processes=1 + others)
         which = f"{len(todo) - len(waiting)} of {len(todo)}"
