@@ -14,7 +14,7 @@ from kd_lab.study import plans
 from kd_lab.study.carrying import ROW
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGE, KEPT = DOCS / "results.md", DOCS / "results"
+PAGE, KEPT, README = DOCS / "results.md", DOCS / "results", DOCS.parent / "README.md"
 COMMAND = re.compile(r"^python -m kd_lab\.run (.*) data\.path=SST-2 seed=SEED$", re.MULTILINE)
 STAGES = plans.read("sst2").stages
 
@@ -29,6 +29,13 @@ def test_the_page_is_what_its_command_makes(tmp_path: Path, monkeypatch: pytest.
         for place in (tmp_path / "docs", DOCS)
     )
     assert drawn == shown != {}
+
+
+def test_the_table_of_the_readme_is_the_pages() -> None:
+    found = README.read_text(encoding="utf-8").partition("## What our own study found")[2].partition("\n## ")[0]
+    table = "\n".join(line for line in found.splitlines() if line.startswith("|"))
+    assert len(table.splitlines()) > 3
+    assert f"\n\n{table}\n\n" in PAGE.read_text(encoding="utf-8")
 
 
 def test_a_printed_command_has_the_settings_of_its_runs() -> None:

@@ -84,7 +84,7 @@ def test_verdicts_are_those_of_the_t_test(desk: Path, page: str) -> None:
     meta = [a for name, a in sorted(accuracies.items()) if name.startswith("metadistil")]
     plain = [a for name, a in sorted(accuracies.items()) if name.startswith("kd") and "lr-1" not in name]
     p = stats.ttest_rel(meta, plain).pvalue
-    pattern = r"^- Does MetaDistil help\? MetaDistil less distillation: (.*)$"
+    pattern = r"^- Does MetaDistil help\? \*MetaDistil\* less \*distillation\*: (.*)$"
     (line,) = re.findall(pattern, page, re.MULTILINE)
     difference = 100 * (sum(meta) - sum(plain)) / 4
     assert p < 0.05 < 1
@@ -93,7 +93,7 @@ def test_verdicts_are_those_of_the_t_test(desk: Path, page: str) -> None:
     assert f"], p = {said}, 4 seeds: **MetaDistil is better**; on the test split " in line
     assert "- It is the method. Better in 2 of the 2 comparisons that it needs: **it holds**." in page
     assert "- It is the control. Better in 1 of the 2 comparisons that it needs: **it does not hold**." in page
-    assert "- More than its control? MetaDistil less the control: " in page
+    assert "- More than its control? *MetaDistil* less *the control*: " in page
     assert re.findall(r"^\| 2 \| MetaDistil \| # (\d) \| 4 \|", page, re.MULTILINE) == ["1", "3"] * 2
     assert page.index("### Large holdout") < page.index("### Results"), "first what the stage is judged on"
     assert [page.index(f"On the {split} split.") for split in ("rest", "test")] == sorted(
@@ -111,7 +111,7 @@ def test_rows_are_called_as_in_the_plan_and_come_in_its_order(page: str) -> None
         ("2", "MetaDistil"),
         ("3", "the control"),
     ]
-    assert page.count("### Tests on") == 2
+    assert [page.count(f"### Tests on the {split} split of sst2") for split in ("rest", "test")] == [1, 1]
     assert (
         "python -m kd_lab.run data=sst2 max_epochs=3 data.rest=true method=kd lr=1 data.path=SST-2 seed=SEED\n" in page
     )
@@ -220,7 +220,7 @@ def test_an_answer_says_what_speaks_against_it(found: dict[str, Any], said: str)
     asked = {"Is it?": ("the *one*", "the other")}
     stage = Stage(seeds=(0,), rows={"the *one*": "a", "the other": "b"}, questions=asked, claims={})
     line = answering.lines(stage, answering.Tested(settings[:1], {"test": [one], "rest": [None]}))
-    assert line.startswith(r"- Is it? the \*one\* less the other: ")
+    assert line.startswith(r"- Is it? *the \*one\** less *the other*: ")
     assert line.replace("\\", "").endswith(f"{said}.")
 
 
@@ -244,7 +244,7 @@ def test_nothing_is_answered_before_all_runs_are_there(desk: Path, tmp_path: Pat
     page = (tmp_path / "results.md").read_text(encoding="utf-8")
     assert "11 of 12 runs" in page
     assert "From [confirmation](#confirmation), 11 of 12 runs, on" in page
-    assert "Answered when all runs are there:\n\n- Does MetaDistil help? MetaDistil less distillation\n" in page
+    assert "Answered when all runs are there:\n\n- Does MetaDistil help? *MetaDistil* less *distillation*\n" in page
     assert "p =" not in page
     assert "###" not in page
     assert ".svg" not in page

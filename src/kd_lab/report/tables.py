@@ -135,12 +135,12 @@ def of(group: Group, found: Sequence[Figures], split: str, mean: bool) -> list[T
 def tests(group: Group, found: Sequence[Figures], split: str) -> Table:
     """The tests of those settings that are compared with another."""
     tested = [f for f in found if "against" in f]
-    return _table(f"Tests on {group.title}", TESTS, tested, _tests_note(tested, split))
+    return _table(f"Tests on the {split} split of {group.title}", TESTS, tested, _tests_note(tested, split))
 
 
 def summary(group: Group, found: Sequence[Figures]) -> Table:
     """Accuracy and size, as the reference slides have them: what most readers want to see first."""
-    return _table(f"Accuracy and size on {group.title}", SUMMARY, found, _means_note(found, "test"))
+    return _table(f"Accuracy and size on {group.title}", SUMMARY, found, _deviation_note(found, "test"))
 
 
 def _results_note(group: Group, found: Sequence[Figures], compared_on: str | None) -> str:
@@ -151,10 +151,13 @@ def _results_note(group: Group, found: Sequence[Figures], compared_on: str | Non
 
 def _means_note(found: Sequence[Figures], part: str) -> str:
     """What stands in the cells: of one seed there is no deviation, of two no interval."""
-    if not any(f"{part} deviation" in f for f in found):
-        return "One seed each."
     interval = ", 95% t interval of the mean" if any(f"{part} low" in f for f in found) else ""
-    return f"Mean ± standard deviation over seeds{interval}."
+    return _deviation_note(found, part, interval)
+
+
+def _deviation_note(found: Sequence[Figures], part: str, interval: str = "") -> str:
+    many = any(f"{part} deviation" in f for f in found)
+    return f"Mean ± standard deviation over seeds{interval}." if many else "One seed each."
 
 
 def _tests_note(tested: Sequence[Figures], split: str) -> str:

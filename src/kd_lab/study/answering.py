@@ -70,7 +70,7 @@ def test_tables(group: Group, tested: Tested) -> Iterator[str]:
 
 def _asked(question: tuple[str, tuple[str, str]]) -> str:
     asked, pair = question
-    return f"- {in_markdown(asked)} {' less '.join(map(in_markdown, pair))}"
+    return f"- {in_markdown(asked)} {' less '.join(f'*{in_markdown(name)}*' for name in pair)}"
 
 
 def _line(question: tuple[str, tuple[str, str]], by_split: Mapping[str, Comparison | None]) -> str:
