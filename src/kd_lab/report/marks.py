@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from kd_lab.report import comparing, drawing
+from kd_lab.report import comparing, drawing, figures
 from kd_lab.report.comparing import Comparison
 from kd_lab.report.drawing import INK
 from kd_lab.report.gathering import Setting
@@ -57,7 +57,7 @@ def differences(asked: Mapping[str, Mapping[str, Comparison]], splits: Sequence[
     """
     labels = list(asked)[::-1]
     judged = [asked[label].get(splits[0]) for label in labels]
-    figure, axes, places = _rows(labels, [f"{100 * one.difference:+.2f}" if one else "" for one in judged])
+    figure, axes, places = _rows(labels, [figures.points(one.difference) if one else "" for one in judged])
     for label, y in zip(labels, places, strict=True):
         axes.plot([0, 0], [y - ROW / 2, y + APART], color=INK, linewidth=0.8)  # not through the label
         for split, one in asked[label].items():
