@@ -10,7 +10,7 @@ from test_report_page import CHROMIUM
 
 from kd_lab.report.__main__ import FOLDER as REPORT
 
-SIGHTS = [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")]
+SIGHTS = [(1280, "light"), (390, "dark")]
 EXAMPLE = "The actors are splendid"
 SIZE = "Accuracy against size"
 COLOURS = 128

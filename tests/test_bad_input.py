@@ -69,7 +69,6 @@ BAD = {
     "trainer.accelerator": ("trainer.accelerator=abacus", "should be 'auto', 'cpu'"),
     "trainer.devices": ("trainer.devices=0", "should be greater than or equal to 1"),
     "trainer.num_nodes": ("trainer.num_nodes=0", "should be greater than or equal to 1"),
-    "trainer.strategy": ("trainer.strategy=fsdp", "should be 'auto' or 'ddp'"),
     "trainer.checkpoint_minutes": ("trainer.checkpoint_minutes=-1", "should be greater than or equal to 0"),
     "trainer.workers": ("trainer.workers=-1", "should be greater than or equal to 0"),
     "trainer.log_every_n_steps": ("trainer.log_every_n_steps=0", "should be greater than or equal to 1"),

@@ -462,7 +462,7 @@ def test_a_result_with_fields_of_a_newer_version_is_still_found(copy: Path) -> N
     assert kd_lab.train([*DISTIL, f"output_dir={copy.parent}"]).seconds == written["seconds"]
 
 
-def test_the_folders_of_another_version_are_left_alone(compose: Callable[..., Settings], tmp_path: Path) -> None:
+def test_the_folders_of_another_version_are_left_alone(compose: Callable[..., Settings]) -> None:
     s = compose(*QUICK)
     ours = experiment.plan(s).folder
     theirs = ours.with_name(f"{ours.name[:-8]}01234567")

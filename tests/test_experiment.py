@@ -231,9 +231,7 @@ def test_a_teacher_that_falls_is_warned_of(compose: Compose) -> None:
     assert any("teacher tiny-bert fell from" in warning for warning in result.warnings)
 
 
-def test_the_best_epoch_is_the_earliest_of_the_best_and_patience_counts_epochs(
-    compose: Compose, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_best_epoch_is_the_earliest_of_the_best_and_patience_counts_epochs(compose: Compose) -> None:
     result = experiment.train(compose("method=finetune", "student=tiny-bert", "max_epochs=8", "patience=2"))
     with (result.folder / "metrics.csv").open(encoding="utf-8") as file:
         table = [row["validation/accuracy"] for row in csv.DictReader(file)]

@@ -123,7 +123,7 @@ def test_all_matrices_have_8_bits(made: tuple[Path, Export]) -> None:
 
 
 def test_one_that_strays_when_made_fast_is_made_with_care(
-    copy: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    copy: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The wide products are scaled in blocks then; what is said of it is about the file that is there."""
     judge = checking._refusal

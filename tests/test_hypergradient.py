@@ -1,4 +1,4 @@
-"""All three ways to the hypergradient agree, on random BERT, DistilBERT and RoBERTa classifiers in float64."""
+"""All four ways to the hypergradient agree, on random BERT, DistilBERT and RoBERTa classifiers in float64."""
 
 import itertools
 from collections.abc import Callable

@@ -46,13 +46,13 @@ def test_the_ensemble_averages_logits(
     assert torch.allclose(ensemble(batch), (each[0] + each[1] + each[2]) / 3)
 
 
-def test_a_student_starts_in_train_mode_with_dropout(classifier: Callable[..., Classifier]) -> None:
+def test_a_student_starts_in_train_mode_with_dropout() -> None:
     known = settings.check(settings.compose(["experiment=smoke"])).models
     student = models.load(catalogue.locate("tiny-bert", known), ("a", "b"), 64)
     assert all(module.training for module in student.modules())
 
 
-def test_the_head_depends_on_the_random_state_alone(tmp_path: Path) -> None:
+def test_the_head_depends_on_the_random_state_alone() -> None:
     known = settings.check(settings.compose(["experiment=smoke"])).models
     checkpoint = catalogue.locate("tiny-bert", known)
 

@@ -486,7 +486,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path, typed: Type
     assert len(err.strip().splitlines()) == 1
 
 
-def test_ctrl_c_is_one_line(tmp_path: Path, typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_is_one_line(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: Any) -> None:
         raise KeyboardInterrupt
 

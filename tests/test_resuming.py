@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from kd_lab import checkpoints, experiment, locks, terminal
-from kd_lab.checkpoints import Checkpoints, Files
+from kd_lab.checkpoints import Files
 from kd_lab.distiller import Distiller
 from kd_lab.errors import Interrupted
 from kd_lab.results import Result
@@ -90,7 +90,7 @@ def test_a_run_goes_on_as_if_nothing_had_been(
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on a machine with one processor
-def test_the_same_command_twice_and_two_workers_give_the_same_bits(compose: Compose, tmp_path: Path) -> None:
+def test_the_same_command_twice_and_two_workers_give_the_same_bits(compose: Compose) -> None:
     words = (*SHORT, "noise=vocabulary", "max_epochs=1")
     first = experiment.train(compose(*words))
     kept = content(first)
@@ -196,7 +196,6 @@ def test_later_stages_and_steps_come_first(tmp_path: Path) -> None:
         for suffix in (".ckpt", ".json"):
             stem.with_suffix(suffix).rename(tmp_path / f"{name}{suffix}")
     assert checkpoints.newest(tmp_path, RUN) == ("2-fit", tmp_path / "2-fit-000000005.ckpt")
-    assert Checkpoints.__doc__
 
 
 def test_wandb_goes_on_with_the_same_run(compose: Compose, monkeypatch: pytest.MonkeyPatch, said: list[str]) -> None:

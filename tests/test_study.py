@@ -193,7 +193,7 @@ def test_a_plan_that_is_wrong_is_refused_before_anything_runs(
     assert not (tmp_path / "outputs").exists()
 
 
-def test_the_plan_of_the_protocol_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_plan_of_the_protocol_is_one() -> None:
     plan = plans.read("sst2")
     jobs = list(plans.jobs("sst2", None, []))
     assert len(jobs) == sum(len(stage.seeds) * len(stage.rows) for stage in plan.stages.values())

@@ -174,10 +174,11 @@ def test_what_cannot_be_a_page_is_said(desk: Path, tmp_path: Path) -> None:
         study.carry_out([plan, f"keep={twice}", f"page={tmp_path / 'results.md'}"])
     with pytest.raises(UserError, match="a page is of all stages"):
         study.carry_out([plan, f"keep={desk / 'kept'}", f"page={tmp_path / 'results.md'}", "stage=later"])
-    (twice / "mine-confirmation" / one.parent.name / "result.json").write_text("{}", encoding="utf-8")
     shutil.rmtree(two.parent)
-    with pytest.raises(UserError, match=f"{one.parent.name} cannot be read; delete it"):
-        study.carry_out([plan, f"keep={twice}", f"page={tmp_path / 'results.md'}"])
+    for file, damage in (("config.yaml", "models: [x]\nteacher: bert\n"), ("result.json", "{}")):
+        one.with_name(file).write_text(damage, encoding="utf-8")
+        with pytest.raises(UserError, match=f"{one.parent.name} cannot be read; delete it"):
+            study.carry_out([plan, f"keep={twice}", f"page={tmp_path / 'results.md'}"])
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ LOUD: list[tuple[str, str]] = [
 
 
 def libraries() -> None:
-    """Silence what is listed above, one by one, and the progress bars of weight files."""
+    """Silence what is listed above, one by one."""
     for pattern, _ in SILENCED:
         warnings.filterwarnings("ignore", message=pattern)
     for name, _ in LOUD:

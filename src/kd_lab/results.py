@@ -1,4 +1,4 @@
-"""What a run found: result.json and the row it makes in a table."""
+"""What a run found: result.json, written and read."""
 
 import hashlib
 import os
@@ -8,7 +8,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from kd_lab.errors import UserError
 
@@ -17,13 +17,7 @@ MODELS = ("student", "teachers")
 LIBRARIES = ("kd_lab", "torch", "lightning", "transformers", "datasets", "torchmetrics")
 
 
-class Part(BaseModel):
-    """A piece of result.json."""
-
-    model_config = ConfigDict(populate_by_name=True)
-
-
-class Scores(Part):
+class Scores(BaseModel):
     """On one split: accuracy in [0, 1], mean cross-entropy in nats, and on how many rows."""
 
     accuracy: float
@@ -31,7 +25,7 @@ class Scores(Part):
     rows: int
 
 
-class ModelResult(Part):
+class ModelResult(BaseModel):
     """A model as it was at the best epoch.
 
     ``milliseconds`` is what a sentence of the test split took, in batches, without its tokenizing.
@@ -51,7 +45,7 @@ class NoisyScores(Scores):
     p: float
 
 
-class Snapshot(Part):
+class Snapshot(BaseModel):
     """A teacher at another moment."""
 
     validation: Scores
@@ -71,7 +65,7 @@ class TeacherResult(ModelResult):
     made_by: str | None
 
 
-class DataResult(Part):
+class DataResult(BaseModel):
     """The rows that were used: how many in each split, how many left out and why, and the digest of their content."""
 
     name: str
@@ -80,7 +74,7 @@ class DataResult(Part):
     dropped: dict[str, int]
 
 
-class Result(Part):
+class Result(BaseModel):
     """One finished run; ``folder`` is where it lies and is not written.
 
     ``rest`` is the student's on the rows that no split uses and none touches, where they were asked for (data.rest).

@@ -1,6 +1,7 @@
 """What every part of the settings is made of: frozen sections, and the ranges that numbers and words lie in."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -18,4 +19,12 @@ Precision = Literal["float32", "bf16-matmul", "bf16-mixed"]
 class Section(BaseModel):
     """A frozen part of the settings; a name that is not listed is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """``{"a": {"b": 1}}`` as ``{"a.b": 1}``: the form in which W&B groups and filters."""
+    flattened: dict[str, Any] = {}
+    for name, value in nested.items():
+        flattened |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return flattened

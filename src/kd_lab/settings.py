@@ -91,7 +91,6 @@ class Machine(Section):
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps", "tpu"]
     devices: Count
     num_nodes: Count
-    strategy: Literal["auto", "ddp"]
     log_every_n_steps: Count
     enable_progress_bar: bool
     checkpoint_minutes: NotNegative

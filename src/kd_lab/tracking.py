@@ -11,6 +11,7 @@ from torch import Tensor
 
 from kd_lab import terminal
 from kd_lab.results import Result
+from kd_lab.sections import flat
 from kd_lab.settings import Settings
 
 LONGEST, LONGEST_TAG = 128, 64  # characters that W&B takes for a group and for a tag
@@ -186,11 +187,3 @@ def _row(role: str, model: Any) -> dict[str, Any]:
         "test accuracy before": getattr(model, "accuracy_before", None),
         "parameters": model.parameters,
     }
-
-
-def flat(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """``{"a": {"b": 1}}`` as ``{"a.b": 1}``: the form in which W&B groups and filters."""
-    flattened: dict[str, Any] = {}
-    for name, value in nested.items():
-        flattened |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-    return flattened

@@ -15,6 +15,7 @@ def readable(words: Sequence[str]) -> list[str]:
         UserError: for a word that is not UTF-8, which nothing could write down again.
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.override_parser.types import Quote, QuotedString
     from hydra.errors import HydraException
 
     parser = OverridesParser.create()
@@ -35,12 +36,7 @@ def readable(words: Sequence[str]) -> list[str]:
         # Whoever begins with a quote or a bracket, or lists with commas, means the grammar; parsing takes milliseconds.
         if PLAIN.fullmatch(value) or word.startswith("-") or value[0] in "'\"[{" or "," in value or reads(word):
             return word
-        quoted = f"{name}='{_escaped(value)}'"
+        quoted = f"{name}={QuotedString(value, Quote.single).with_quotes()}"
         return quoted if reads(quoted) else word
 
     return [read(word) for word in words]
-
-
-def _escaped(value: str) -> str:
-    """Inside single quotes: a backslash counts only before one of them."""
-    return re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), value, flags=re.ASCII)

@@ -77,7 +77,7 @@ def _total(passes: dict[str, float]) -> float:
 
 
 class Book(BaseModel):
-    """A bench's file: when, on which machine, and the lines."""
+    """A bench's file: on which machine, with what versions and words, and the lines."""
 
     machine: dict[str, str | int]
     versions: dict[str, str]
@@ -87,9 +87,7 @@ class Book(BaseModel):
     def write(self, path: Path) -> None:
         """Whole or not at all."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = path.with_suffix(".partial")
-        scratch.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        scratch.replace(path)
+        results.write_whole(path, self.model_dump_json(indent=2) + "\n")
 
 
 def machine() -> dict[str, str | int]:
@@ -126,7 +124,7 @@ def _plain(words: Sequence[str]) -> set[str]:
 
 
 def show(lines: Sequence[Line], before: Book | None) -> None:
-    """One row per variant, and one column per pass below."""
+    """One row per variant; passes are what ``show_passes`` shows."""
     past = {line.name: line for line in before.lines if line.seconds} if before else {}
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("step", overflow="fold")

@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from kd_lab import outcomes, results
 from kd_lab.errors import UserError
 from kd_lab.report import runs
@@ -123,13 +121,9 @@ def _read(folder: Path, notes: list[str]) -> Run | None:
         if (folder / "config.yaml").is_file():
             notes.append(f"no result: {folder.name}")
         return None
-    try:
-        if (result := results.read(folder)) is not None:
-            return runs.read(result)
-    except (OSError, ValueError, TypeError, AttributeError, yaml.YAMLError):
-        pass
-    notes.append(f"cannot be read: {folder.name}")
-    return None
+    if not (run := runs.find(folder)):
+        notes.append(f"cannot be read: {folder.name}")
+    return run
 
 
 def _group(found: Sequence[Run], notes: list[str]) -> Group:

@@ -11,10 +11,11 @@ from typing import Any
 
 import yaml
 
-from kd_lab import fingerprint
+from kd_lab import fingerprint, results
 from kd_lab.report import answers
 from kd_lab.report.answers import Answers
 from kd_lab.results import Result
+from kd_lab.sections import flat
 
 SEED_AND_HASH = re.compile(r"_seed\d+_[0-9a-f]{8}")
 
@@ -102,6 +103,15 @@ def read(result: Result) -> Run:
     return Run(result, dict(_decides(config, result)))
 
 
+def find(folder: Path) -> Run | None:
+    """The run that ``folder`` holds; None where it cannot be read."""
+    try:
+        result = results.read(folder)
+        return read(result) if result else None
+    except (OSError, ValueError, TypeError, AttributeError, yaml.YAMLError):
+        return None
+
+
 def _decides(config: Mapping[str, Any], result: Result) -> Iterator[tuple[str, Any]]:
     """All settings but the seed, those that decide nothing, and those that enter as what they lead to."""
     without = {"seed", "noise", *fingerprint.LEFT_OUT, *fingerprint.BY_CONTENT}
@@ -119,7 +129,7 @@ def _decides(config: Mapping[str, Any], result: Result) -> Iterator[tuple[str, A
     machine = config.get("trainer") or {}
     if (processes := machine.get("devices", 1) * machine.get("num_nodes", 1)) != 1:
         yield "processes", processes
-    yield from _flat({name: value for name, value in config.items() if name not in without})
+    yield from flat({name: value for name, value in config.items() if name not in without}).items()
 
 
 def _identity(name: str, models: Mapping[str, Any]) -> str:
@@ -132,11 +142,3 @@ def _identity(name: str, models: Mapping[str, Any]) -> str:
     said = ",".join(f"{key}:{value}" for key, value in sorted(origin.items()) if value is not None)
     stand_in = origin.get("stand_in")
     return f"{name}({said})" + (f" {_identity(stand_in, models)}" if stand_in and stand_in != name else "")
-
-
-def _flat(nested: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in nested.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value

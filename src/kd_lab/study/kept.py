@@ -5,9 +5,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
-from kd_lab import results
 from kd_lab.errors import UserError
 from kd_lab.report import runs
 from kd_lab.report.gathering import Group, Setting
@@ -81,9 +78,6 @@ def _groups(stage: Stage, place: Path) -> Iterator[Group]:
 
 
 def _run(folder: Path) -> Run:
-    try:
-        if result := results.read(folder):
-            return runs.read(result)
-    except (OSError, ValueError, yaml.YAMLError):
-        pass
+    if run := runs.find(folder):
+        return run
     raise UserError(f"{folder} cannot be read; delete it, and the study makes its run anew")
