@@ -7,9 +7,11 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from chromium import CHROMIUM
 from torch import nn
 
 from kd_lab import catalogue, experiment, models, quiet, settings, sources, splits
@@ -33,6 +35,18 @@ def _quiet_and_alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         if "KD_LAB_CACHE" not in os.environ:
             patch.setenv("KD_LAB_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium; what asks for it is skipped where there is none."""
+    driver = pytest.importorskip("playwright.sync_api")
+    if not CHROMIUM:
+        pytest.skip("no chromium here")
+    with driver.sync_playwright() as play:
+        opened = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield opened
+        opened.close()
 
 
 @pytest.fixture(scope="session")

@@ -4,9 +4,9 @@ import sys
 from pathlib import Path
 
 import demo_server
+from chromium import CHROMIUM
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
-from test_report_page import CHROMIUM
 
 from kd_lab.report.__main__ import FOLDER as REPORT
 

@@ -12,7 +12,6 @@ import pytest
 import simulated
 from demo_server import Demo, users
 from shell import timed
-from test_report_page import CHROMIUM
 
 import kd_lab
 from kd_lab import finished
@@ -292,17 +291,6 @@ def test_what_is_too_large_or_a_file_is_refused(demo: Demo) -> None:
     assert elsewhere.status_code >= 400
     assert read.status_code >= 400
     assert "object-src 'none'" in large.headers["content-security-policy"]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator["Browser"]:
-    driver = pytest.importorskip("playwright.sync_api")
-    if not CHROMIUM:
-        pytest.skip("no chromium here")
-    with driver.sync_playwright() as play:
-        opened = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """The report's page in a browser: nothing overlaps, nothing is cut off, nothing is fetched."""
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +8,6 @@ import simulated
 
 from kd_lab.report import __main__ as door
 
-CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
-)
 SMALLEST = 8.0  # pixels of a letter's size that can still be read
 
 MEASURE = """() => {
@@ -50,17 +45,6 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, accuracy, megabytes in (("minilm", 0.86, 91), ("minilm3", 0.81, 70), ("minilm3-2", 0.82, 70)):
         simulated.export(folder, name, accuracy=accuracy, megabytes=megabytes)
     return door.report(door.read([str(folder)])) / "report.html"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    driver = pytest.importorskip("playwright.sync_api")
-    if not CHROMIUM:
-        pytest.skip("no chromium here")
-    with driver.sync_playwright() as play:
-        opened = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 def apart(boxes: list[list[float]], slack: float) -> list[tuple[int, int]]:
