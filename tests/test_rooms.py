@@ -31,7 +31,7 @@ FLOORS = [
     },
     {"splits", "sections", "origins", "search", "settings", "words", "results", "toy", "precision", "outcomes"},
     {"terminal", "downloads"},
-    {"sources", "sweeps", "catalogue", "fingerprint", "teachers", "models", "finished"},
+    {"turns", "sources", "sweeps", "catalogue", "fingerprint", "teachers", "models", "finished"},
     {"data", "diagnostics", "distiller", "quizzes", "progress", "shelf", "tracking", "machine", "locks", "ranks"},
     {"methods.finetune", "methods.kd", "methods.metadistil", "building"},
     {"checkpoints"},
@@ -98,6 +98,7 @@ BEFORE_TORCH |= {
     "fingerprint",
     "teachers",
     "terminal",
+    "turns",
 }
 BEFORE_TORCH |= {
     "rank",

@@ -1,8 +1,6 @@
 """lightning.Trainer as every part of a run uses it, on the machine that the settings name."""
 
-import platform
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,7 +8,7 @@ from lightning import Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
 
-from kd_lab import precision, progress, rank, ranks
+from kd_lab import precision, progress, rank, ranks, results
 from kd_lab.errors import UserError
 from kd_lab.settings import Settings
 
@@ -69,16 +67,7 @@ def processor(accelerator: str) -> str:
     if accelerator != "cpu" and torch.cuda.is_available():
         return str(torch.cuda.get_device_name())
     threads, widest = torch.get_num_threads(), torch.backends.cpu.get_cpu_capability()
-    return f"{_cpu()}, {widest}, {threads} thread{'s' if threads > 1 else ''}"
-
-
-def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    return f"{results.processor()}, {widest}, {threads} thread{'s' if threads > 1 else ''}"
 
 
 def _own_device() -> int | list[int]:

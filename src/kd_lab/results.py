@@ -174,6 +174,20 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
 
 
+def processor() -> str:
+    """The name of the one at hand."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def machine() -> dict[str, str | int]:
+    """What a time depends on beside the program."""
+    return {"processor": processor(), "cores": os.cpu_count() or 1, "system": platform.system()}
+
+
 def git_revision() -> str | None:
     """The commit of the checkout this runs from, marked where files differ from it; None outside a checkout."""
     here = Path(__file__).parent

@@ -1,7 +1,5 @@
 """What the bench found: lines of a table, the file that keeps them, and the comparison with an earlier one."""
 
-import os
-import platform
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -90,17 +88,6 @@ class Book(BaseModel):
         results.write_whole(path, self.model_dump_json(indent=2) + "\n")
 
 
-def machine() -> dict[str, str | int]:
-    """What a time depends on beside the program."""
-    model = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), model)
-    except OSError:
-        pass
-    return {"processor": model, "cores": os.cpu_count() or 1, "system": platform.system()}
-
-
 def earlier(folder: Path, words: Sequence[str], against: Path | None) -> tuple[Path, Book] | None:
     """The file to compare with: the one that is named, else the last in ``folder`` of the same words and machine.
 
@@ -114,7 +101,7 @@ def earlier(folder: Path, words: Sequence[str], against: Path | None) -> tuple[P
             if against:
                 raise UserError(f"bench.against={against}: should be the file of an earlier bench") from error
             continue
-        if against or (book.machine, _plain(book.words)) == (machine(), _plain(words)):
+        if against or (book.machine, _plain(book.words)) == (results.machine(), _plain(words)):
             return path, book
     return None
 
@@ -161,4 +148,4 @@ def show_passes(lines: Sequence[Line]) -> None:
 
 def dump(words: Sequence[str], lines: Sequence[Line]) -> Book:
     """The file of a bench."""
-    return Book(machine=machine(), versions=results.versions(), words=list(words), lines=list(lines))
+    return Book(machine=results.machine(), versions=results.versions(), words=list(words), lines=list(lines))

@@ -2,11 +2,8 @@
 each other.
 """
 
-import multiprocessing
 import os
-import time
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BeforeValidator, Field
 
-from kd_lab import doors, finished, memory, results, terminal
-from kd_lab.bench import table
+from kd_lab import doors, finished, memory, results, terminal, turns
 from kd_lab.errors import UserError
 from kd_lab.export import making, record, speeds
 from kd_lab.export.record import Export, Order
 from kd_lab.export.speeds import Line
 from kd_lab.finished import Finished
 from kd_lab.sections import Count, Section
+from kd_lab.turns import Measured
 
 if TYPE_CHECKING:
     from kd_lab.export.speeds import Timing
@@ -40,7 +37,6 @@ On the processor alone, in float32. The machine should do nothing else meanwhile
 FOLDER = "speed"
 BUSY = 0.3  # of the processors, by others
 PRELOADED = ["kd_lab.export.stopwatch", "torch", "transformers", "onnxruntime"]
-"""Imported once, in the process that the fresh ones are forked from."""
 
 
 class Ways(Section):
@@ -139,21 +135,26 @@ def _name(export: Export, exports: Sequence[tuple[Path, Export]]) -> str:
 
 
 def _measure(ways: Ways, lines: Sequence[Line], folders: Sequence[Path], texts: Sequence[str]) -> None:
-    way = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-    context = multiprocessing.get_context(way)
-    context.set_forkserver_preload(PRELOADED)
     if (load := os.getloadavg()[0]) > BUSY * (os.cpu_count() or 1):
         terminal.say(f"warning: the machine is at work (load {load:.1f}): only ratios of what follows are worth much")
-    total, started = ways.repeats * len(lines), time.monotonic()
-    terminal.say(f"{len(lines)} lines, {ways.repeats} times in turns: {total} processes")
-    with ProcessPoolExecutor(1, context, max_tasks_per_child=1) as pool:
-        for done in range(total):
-            line, folder = lines[done % len(lines)], folders[done % len(lines)]
-            found = pool.submit(_in_a_fresh_process, folder, line.format, line.threads, texts).result()
-            line.timings.append(found)
-            left = (time.monotonic() - started) / (done + 1) * (total - done - 1)
-            said = f"{done + 1}/{total} {line.model} {speeds.RUNTIMES[line.format]}: {found.median:.2f} ms a sentence"
-            terminal.say(said + (f", about {terminal.duration(left)} left" if left else ""))
+    these = [
+        Measured(
+            f"{line.model} {speeds.RUNTIMES[line.format]}",
+            _in_a_fresh_process,
+            (folder, line.format, line.threads, texts),
+            _keeping(line),
+        )
+        for line, folder in zip(lines, folders, strict=True)
+    ]
+    turns.take(these, ways.repeats, "lines", PRELOADED)
+
+
+def _keeping(line: Line) -> Callable[["Timing"], str]:
+    def keep(found: "Timing") -> str:
+        line.timings.append(found)
+        return f"{found.median:.2f} ms a sentence"
+
+    return keep
 
 
 def _in_a_fresh_process(folder: Path, kind: str, threads: int, texts: Sequence[str]) -> "Timing":
@@ -170,7 +171,7 @@ def _tell(race: Race, lines: Sequence[Line], texts: Sequence[str], path: Path) -
     versions = results.versions() | making.versions(race.order.format)
     path.parent.mkdir(parents=True, exist_ok=True)
     speeds.Book(
-        machine=table.machine(),
+        machine=results.machine(),
         versions=versions,
         words=race.words,
         sentences=len(texts),

@@ -48,16 +48,20 @@ class Answers:
         """Whether it is known of some rows that they stand inside others."""
         return not np.array_equal(self.rows, self.clusters)
 
-    def reliability(self) -> list[tuple[int, float, float]]:
-        """Of each bin of confidence that holds any: rows, mean confidence, accuracy; 15 bins of equal width."""
-        place = np.minimum((self.confidence * BINS).astype(int), BINS - 1)
-        bins = [place == number for number in range(BINS)]
-        return [(int(b.sum()), float(self.confidence[b].mean()), float(self.right[b].mean())) for b in bins if b.any()]
-
     @property
     def calibration_error(self) -> float:
         """Expected calibration error in [0, 1] (Guo et al., arXiv 1706.04599)."""
-        return sum(rows * abs(sure - right) for rows, sure, right in self.reliability()) / len(self.rows)
+        bins = reliability(self.confidence, self.right)
+        return sum(rows * abs(sure - right) for rows, sure, right in bins) / len(self.rows)
+
+
+def reliability(confidence: Array, right: Array) -> list[tuple[int, float, float]]:
+    """Of each bin of ``confidence`` [n] that holds any: rows, mean confidence, mean of ``right`` [n]; 15 bins of equal
+    width.
+    """
+    place = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    bins = [place == number for number in range(BINS)]
+    return [(int(b.sum()), float(confidence[b].mean()), float(right[b].mean())) for b in bins if b.any()]
 
 
 def of_csv(path: Path) -> Answers | None:

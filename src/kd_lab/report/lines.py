@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from kd_lab.report import drawing
+from kd_lab.report import answers, drawing
 from kd_lab.report.drawing import INK, Style
 from kd_lab.report.pictures import Numbered, Picture, legend, seeds
 from kd_lab.results import Result
@@ -71,12 +71,12 @@ def calibration(settings: Sequence[Numbered], shown: str, split: str, key: str) 
     for number, setting in settings:
         if not (known := [run.answers[split] for run in setting.runs if split in run.answers]):
             continue
-        pooled = [bin_ for answers in known for bin_ in answers.reliability()]
-        points = [point for point in _pool(pooled) if point[0] >= FEW]
+        confidence, right = (np.concatenate([getattr(one, name) for one in known]) for name in ("confidence", "right"))
+        points = [point for point in answers.reliability(confidence, right) if point[0] >= FEW]
         how = drawing.style(number)
         axes.plot([100 * sure for _, sure, _ in points], [100 * right for *_, right in points], **drawing.drawn(how))
         lowest = min([lowest, *(100 * min(sure, right) for _, sure, right in points)])
-        error = fmean(answers.calibration_error for answers in known)
+        error = fmean(one.calibration_error for one in known)
         swatch = drawing.swatch(how, f"calibration{key}-{number}", line=True)
         said.append((swatch, f"{number + 1} {setting.label}: error {100 * error:.2f} points"))
     if not said:
@@ -102,15 +102,3 @@ def _noisy(result: Result, kind: str) -> dict[float, float]:
     return {0.0: 100 * result.student.test.accuracy} | {
         scores.p: 100 * scores.accuracy for scores in result.under_noise if scores.noise == kind
     }
-
-
-def _pool(bins: Sequence[tuple[int, float, float]]) -> list[tuple[int, float, float]]:
-    """Bins of several seeds as one diagram's: those of equal place are put together."""
-    places: dict[int, list[tuple[int, float, float]]] = {}
-    for one in bins:
-        places.setdefault(int(min(one[1], 1 - 1e-9) * 15), []).append(one)
-    pooled = []
-    for _, those in sorted(places.items()):
-        rows = sum(one[0] for one in those)
-        pooled.append((rows, *(sum(one[0] * one[k] for one in those) / rows for k in (1, 2))))
-    return pooled  # type: ignore[return-value]
