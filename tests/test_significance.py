@@ -51,6 +51,15 @@ def test_the_test_of_record_keeps_its_promises(seeds: int, deviation: float) -> 
         assert found.p[known] == pytest.approx(expected.pvalue, rel=1e-9)
 
 
+@pytest.mark.parametrize("seeds", [2, 3, 8, 30])
+def test_what_is_detectable_is_detected_in_four_cases_of_five(seeds: int) -> None:
+    normal = np.random.default_rng(seeds).normal(size=(SIMULATIONS, seeds))
+    # The true deviation is 1, but for seeds that vary as they happen to: of many experiments, its root mean square.
+    detectable = np.sqrt(np.square(significance.mean_of(normal).detectable).mean())
+    assert (significance.mean_of(normal + detectable).p < 0.05).mean() == pytest.approx(0.8, abs=0.015)
+    assert (significance.mean_of(normal - detectable / 2).p < 0.05).mean() < 0.6
+
+
 def test_one_experiment_is_what_scipy_says() -> None:
     first, second = np.array([0.912, 0.917, 0.909, 0.92]), np.array([0.915, 0.92, 0.917, 0.921])
     found, expected = significance.paired(first, second), stats.ttest_rel(second, first)
@@ -73,7 +82,7 @@ def test_without_variance_there_is_a_difference_and_no_test(
 ) -> None:
     found = significance.paired(np.array(first), np.array(second))
     assert found.mean == pytest.approx(difference)
-    assert np.isnan([found.low, found.high, found.p]).all()
+    assert np.isnan([found.low, found.high, found.p, found.detectable]).all()
 
 
 def test_mcnemar_is_the_binomial_test_of_the_rows_that_differ() -> None:

@@ -212,6 +212,10 @@ def test_a_plan_that_cannot_be_judged_is_refused(old: str, new: str, said: str, 
             "better** (the bootstrap over seeds and rows holds 0)",
         ),
         ({"difference": 0.01, "p": 0.05, "p_holm": 0.05}, "4 seeds: **no difference was found**"),
+        (
+            {"difference": 0.01, "p": 0.05, "detectable": 0.0312},
+            "**no difference was found** (one of 3.12 points would be, in four cases of five)",
+        ),
         ({"difference": 0.01, "p": None}, "no variance, nothing is tested"),
     ],
 )

@@ -6,15 +6,17 @@ rows; McNemar's test whether two trained classifiers differ on rows like these; 
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import optimize, stats
 
 Array = NDArray[Any]
 
 LEVEL = 0.95
+POWER = 0.8
 RESAMPLES = 2000
 SAME = 1e-9
 """Accuracies that are nearer to each other than this are the same: no test set has a billion rows."""
@@ -29,24 +31,36 @@ class Mean:
         mean: of the values.
         low, high: the t interval of confidence ``LEVEL``; NaN for a single value and where all values are the same.
         p: of the two-sided t-test against 0; NaN in the same places.
+        detectable: how far from 0 a true mean must be to be told from it by n values that vary as these do, with
+            p < 1 - ``LEVEL``, in ``POWER`` of all cases (the minimum detectable effect); NaN in the same places.
     """
 
     mean: Array
     low: Array
     high: Array
     p: Array
+    detectable: Array
 
 
 def mean_of(values: Array) -> Mean:
     """Student's t interval and test for ``values`` [..., n], each row by itself; n is at least 1."""
     mean = np.asarray(values.mean(axis=-1))
-    low, high, p = (np.full(mean.shape, np.nan) for _ in range(3))
+    low, high, p, detectable = (np.full(mean.shape, np.nan) for _ in range(4))
     varies = np.asarray(np.ptp(values, axis=-1) > SAME)
     if varies.any():
         found = stats.ttest_1samp(values[varies], 0.0, axis=-1)
         interval = found.confidence_interval(LEVEL)
         low[varies], high[varies], p[varies] = interval.low, interval.high, found.pvalue
-    return Mean(mean, low, high, p)
+        detectable[varies] = _noncentrality(values.shape[-1]) * stats.sem(values[varies], axis=-1)
+    return Mean(mean, low, high, p, detectable)
+
+
+@lru_cache
+def _noncentrality(n: int) -> float:
+    """How many standard errors from 0 the t-test of ``n`` values finds in ``POWER`` of all cases."""
+    least = float(stats.t.isf((1 - LEVEL) / 2, n - 1))
+    # That it is found on the wrong side of 0 happens in less than one case in a million.
+    return float(optimize.brentq(lambda errors: stats.nct.sf(least, n - 1, errors) - POWER, least, 5 * least))
 
 
 def share(successes: int, rows: int) -> tuple[float, float]:

@@ -35,6 +35,7 @@ class Comparison:
         n: seeds in common.
         difference: of mean accuracies, in [-1, 1].
         low, high, p: of the paired t-test; None for one seed, or where the differences do not vary.
+        detectable: the true difference that so many seeds find in four cases of five; None likewise.
         p_holm: ``p`` corrected for all comparisons of the table.
         bootstrap: interval over seeds and clusters of rows; None without predictions.
         rows, clusters: that it and McNemar's test were made on.
@@ -47,6 +48,7 @@ class Comparison:
     low: float | None
     high: float | None
     p: float | None
+    detectable: float | None = None
     p_holm: float | None = None
     bootstrap: tuple[float, float] | None = None
     rows: int = 0
@@ -89,7 +91,8 @@ def _pairs(setting: Setting, baseline: Setting | None, split: str) -> list[tuple
 def _compare(baseline: Setting, pairs: Sequence[tuple[Run, Run]], split: str) -> Comparison:
     accuracy = np.array([[run.accuracy(split) for run in pair] for pair in pairs], dtype=float)
     test = significance.paired(accuracy[:, 0], accuracy[:, 1])
-    return Comparison(baseline, len(pairs), float(test.mean), _number(test.low), _number(test.high), _number(test.p))
+    low, high, p, detectable = (_number(value) for value in (test.low, test.high, test.p, test.detectable))
+    return Comparison(baseline, len(pairs), float(test.mean), low, high, p, detectable)
 
 
 def _over_rows(found: Sequence[Comparison | None], pairs: Sequence[Sequence[tuple[Run, Run]]], split: str) -> None:

@@ -130,6 +130,8 @@ def _difference(one: Comparison) -> Iterator[tuple[str, str]]:
         yield "p", ONE_SEED if one.n == 1 else NO_VARIANCE
     else:
         yield from (("low", points(one.low)), ("high", points(one.high)), ("p", probability(one.p)))
+    if one.detectable is not None:
+        yield "detectable", percent(one.detectable)
     if one.p_holm is not None:
         yield "p holm", probability(one.p_holm)
     if one.bootstrap and one.bootstrap[0] < one.bootstrap[1]:

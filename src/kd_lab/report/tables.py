@@ -48,6 +48,7 @@ TESTS: Columns = {
     "n": ("{seeds in common}",),
     "difference": ("{difference}",),
     "95% t interval": ("[{low}, {high}]",),
+    "detectable": ("{detectable}",),
     "p": ("{p}",),
     "p (Holm)": ("{p holm}",),
     "95% bootstrap": ("[{bootstrap low}, {bootstrap high}]",),

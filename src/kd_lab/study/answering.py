@@ -91,7 +91,12 @@ def _answer(first: str, one: Comparison | None) -> str:
         return f"{who}, {figures.ONE_SEED if one.n == 1 else figures.NO_VARIANCE}, nothing is tested"
     said = f"{who} [{figures.points(one.low)}, {figures.points(one.high)}], p = {figures.probability(one.p)}"
     if one.p >= LEVEL:
-        return f"{said}, {one.n} seeds: **no difference was found**"
+        would = (
+            f" (one of {figures.percent(one.detectable)} points would be, in four cases of five)"
+            if one.detectable
+            else ""
+        )
+        return f"{said}, {one.n} seeds: **no difference was found**{would}"
     but = [] if one.p_holm is None or one.p_holm < LEVEL else ["not after Holm's correction"]
     if one.bootstrap and one.bootstrap[0] <= 0 <= one.bootstrap[1]:
         but.append("the bootstrap over seeds and rows holds 0")
