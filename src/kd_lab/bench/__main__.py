@@ -16,7 +16,7 @@ python -m kd_lab.bench [name=value ...]
 bench.quick=true   in under a minute; also --quick
 bench.rows=...     some of {", ".join(ROWS)}
 bench.padding=...  tokens of every batch; 0 for the longest of the batch
-bench.repeats= bench.steps= bench.warm_up= bench.against=FILE
+bench.repeats= bench.steps= bench.against=FILE
 name=a,b           any setting of kd_lab.run; several values are measured beside each other
 
 The floor of a step is the sum of its passes, each timed by itself in the same process."""
