@@ -2,15 +2,18 @@
 
 import re
 import subprocess
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from shell import kd_lab
 from yaml import YAMLError
 
-from kd_lab import locks, outcomes, sweeps
+from kd_lab import locks, outcomes, sweeps, training
 from kd_lab.errors import UserError
+from kd_lab.experiment import Plan, plan
 from kd_lab.study import __main__ as study
 from kd_lab.study import carrying, pace, plans
 
@@ -144,6 +147,32 @@ def test_nobody_waits_while_anything_is_free(folder: Path, monkeypatch: pytest.M
     monkeypatch.setattr(sweeps, "attempt", attempt)
     assert not study._run(jobs, None)
     assert order == [2, 3, 1, 0]
+
+
+def test_of_two_that_start_at_once_one_takes_something_else(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Both see a run free, one gets it: the other neither waits nor counts it as failed, and comes back to it."""
+    monkeypatch.chdir(folder)
+    jobs = list(plans.jobs("mine.yml", "first", ["data.rows=200", f"output_dir={folder / 'at-once'}"]))
+    look, blind, order = carrying.elsewhere, [True], []
+    monkeypatch.setattr(carrying, "elsewhere", lambda job: set() if blind and blind.pop() else look(job))
+    with ExitStack() as other:
+
+        def fit_and_test(run: Plan, *rest: object, **more: object) -> NoReturn:
+            order.append((run.settings.seed, run.settings.lr))
+            if len(order) == 2:
+                other.close()
+            raise UserError("it ends here")
+
+        monkeypatch.setattr(training, "fit_and_test", fit_and_test)
+        other.enter_context(locks.held(plan(jobs[0].settings).folder, "it"))
+        assert study._run(jobs, None)
+    said = capsys.readouterr()
+    assert said.out.count("something else first") == 1
+    assert "waiting for it" not in said.out
+    assert said.err.count("failed: it ends here") == 4
+    assert order == [(job.settings.seed, job.settings.lr) for job in (jobs[1], jobs[2], jobs[0], jobs[3])]
 
 
 def test_the_commands_are_said_and_nothing_is_run(tmp_path: Path, folder: Path) -> None:

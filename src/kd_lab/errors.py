@@ -5,6 +5,10 @@ class UserError(Exception):
     """Something that only the user can put right; its text is one line that says what to do."""
 
 
+class BusyError(Exception):
+    """Another process is at work on the run that its text names."""
+
+
 class Interrupted(KeyboardInterrupt):
     """A signal ended the run; its text is one line that says what is saved.
 

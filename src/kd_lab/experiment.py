@@ -160,23 +160,28 @@ def train(settings: Settings, *, one_of_many: bool = False) -> Result:
     return carry_out(plan(settings), one_of_many=one_of_many)
 
 
-def carry_out(run: Plan, *, one_of_many: bool = False, asked_for: bool = True) -> Result:
+def carry_out(run: Plan, *, one_of_many: bool = False, asked_for: bool = True, wait: bool = True) -> Result:
     """The result of ``run``, from its folder where it is finished, else by training.
 
     Args:
         run: planned.
         one_of_many: see :func:`train`.
         asked_for: whether somebody wants this very result; else the run serves as a teacher.
+        wait: for other processes that are at work on it or on its teachers.
+
+    Raises:
+        UserError: for what only the user can put right.
+        BusyError: if another process is at work and nobody waits.
     """
     if result := _found(run, asked_for=asked_for):
         return result
     results.refuse_unwritable(run.settings.output_dir)
     # Among several processes the first one holds it for all.
-    with nullcontext() if rank.number() else locks.held(run.folder, run.title):
+    with nullcontext() if rank.number() else locks.held(run.folder, run.title, wait=wait):
         # Whoever held it may have finished this very run.
         if result := _found(run, asked_for=asked_for):
             return result
-        return _make(run, one_of_many=one_of_many, asked_for=asked_for)
+        return _make(run, one_of_many=one_of_many, asked_for=asked_for, wait=wait)
 
 
 def _found(run: Plan, *, asked_for: bool) -> Result | None:
@@ -187,11 +192,11 @@ def _found(run: Plan, *, asked_for: bool) -> Result | None:
     return _complete(run, result) if asked_for else result
 
 
-def _make(run: Plan, *, one_of_many: bool, asked_for: bool) -> Result:
+def _make(run: Plan, *, one_of_many: bool, asked_for: bool, wait: bool) -> Result:
     """Train it, its missing teachers first."""
     if run.teachers:
         terminal.say(run.title)
-    made = [_ready(teacher) for teacher in run.teachers]
+    made = [_ready(teacher, wait) for teacher in run.teachers]
     memory.keep_freed()
     # Seconds of imports, spent only where something is trained.
     from kd_lab import crew
@@ -227,7 +232,7 @@ def _complete(run: Plan, result: Result) -> Result:
     return whole
 
 
-def _ready(teacher: Plan | Checkpoint) -> Checkpoint:
+def _ready(teacher: Plan | Checkpoint, wait: bool) -> Checkpoint:
     """A teacher's checkpoint, made first where it is missing."""
     if isinstance(teacher, Checkpoint):
         return teacher
@@ -235,7 +240,7 @@ def _ready(teacher: Plan | Checkpoint) -> Checkpoint:
         terminal.say(
             f"no finished teacher {teacher.student.name} (seed {teacher.settings.seed}) yet: fine-tuning it first"
         )
-    result = carry_out(teacher, one_of_many=True, asked_for=False)
+    result = carry_out(teacher, one_of_many=True, asked_for=False, wait=wait)
     made = catalogue.locate(str(result.folder), teacher.settings.models)
     if not made.classifies:
         raise UserError(f"{result.folder} holds no classifier; delete the folder and run again")

@@ -8,15 +8,20 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from kd_lab import terminal
+from kd_lab.errors import BusyError
 
 
 @contextmanager
-def held(folder: Path, title: str) -> Iterator[None]:
-    """Within, no other process is at work on the run in ``folder``; waits for one that is.
+def held(folder: Path, title: str, *, wait: bool = True) -> Iterator[None]:
+    """Within, no other process is at work on the run in ``folder``.
 
     Args:
         folder: of the run; its lock is a hidden file beside it.
         title: of the run, for whoever waits.
+        wait: for a process that is at work on it.
+
+    Raises:
+        BusyError: if one is and nobody waits.
     """
     from filelock import FileLock, Timeout
 
@@ -25,7 +30,9 @@ def held(folder: Path, title: str) -> Iterator[None]:
     lock = FileLock(path)
     try:
         lock.acquire(timeout=0)
-    except Timeout:
+    except Timeout as error:
+        if not wait:
+            raise BusyError(title) from error
         terminal.say(f"another process is at work on {title}: waiting for it")
         lock.acquire()
     try:

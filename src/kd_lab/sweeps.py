@@ -25,7 +25,7 @@ from pydantic import ValidationError
 from yaml import YAMLError
 
 from kd_lab import results, settings, terminal
-from kd_lab.errors import UserError
+from kd_lab.errors import BusyError, UserError
 from kd_lab.outcomes import SWEEP, Outcome, Sweep, outcomes, own_folder, sweep_of
 from kd_lab.results import Result
 from kd_lab.search import Search
@@ -100,6 +100,9 @@ def attempt(
 
     Returns:
         Its result; None where it failed.
+
+    Raises:
+        BusyError: by ``train``: nothing has come of it.
     """
     started, result = time.monotonic(), None
     ended: dict[str, Any] = {}
@@ -108,6 +111,8 @@ def attempt(
         ended = {"folder": result.folder.absolute()}
     except KeyboardInterrupt:
         show(folder)
+        raise
+    except BusyError:
         raise
     except Exception as error:
         said = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"

@@ -3,12 +3,12 @@
 import shlex
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from kd_lab import doors, results, sweeps, terminal
-from kd_lab.errors import UserError
+from kd_lab.errors import BusyError, UserError
 from kd_lab.outcomes import SWEEP, Sweep
-from kd_lab.results import Result
 from kd_lab.sections import Section
 from kd_lab.study import carrying, pace, plans
 from kd_lab.study.plans import Job
@@ -98,17 +98,19 @@ def _run(todo: Sequence[Job], keep: Path | None) -> bool:
     done = [(job, took) for job in todo if (took := pace.took(job)) is not None]
     waiting = list(todo)
     while waiting:
-        job = next((job for job in waiting if not carrying.elsewhere(job)), waiting[0])
-        waiting.remove(job)
-        others = len(set().union(*map(carrying.elsewhere, waiting)))
-        left = pace.time_left([job, *waiting], done, processes=1 + others)
-        which = f"{len(todo) - len(waiting)} of {len(todo)}"
+        free = next((job for job in waiting if not carrying.elsewhere(job)), None)
+        job = free or waiting[0]
+        others = len(set().union(*(carrying.elsewhere(other) for other in waiting if other is not job)))
+        left = pace.time_left(waiting, done, processes=1 + others)
+        which = f"{len(todo) - len(waiting) + 1} of {len(todo)}"
         terminal.say(f"{which}: {job.row}" + (f"; about {left} left" if left else ""))
-
-        def train(job: Job = job) -> Result:
-            return carrying.result_of(job, keep)
-
-        failed |= sweeps.attempt(job.folder, job.number, job.words, train, debug=job.settings.debug) is None
+        train = partial(carrying.result_of, job, keep, wait=free is None)
+        try:
+            failed |= sweeps.attempt(job.folder, job.number, job.words, train, debug=job.settings.debug) is None
+        except BusyError as error:  # since one looked
+            terminal.say(f"another process is at work on {error}: something else first")
+            continue
+        waiting.remove(job)
         if (took := pace.took(job)) is not None:
             done.append((job, took))
     return failed

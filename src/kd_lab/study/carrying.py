@@ -12,20 +12,22 @@ ROW = "row.txt"
 """In the folder of a run that is kept: the words that tell it from the others of its stage."""
 
 
-def result_of(job: Job, keep: Path | None) -> Result:
+def result_of(job: Job, keep: Path | None, *, wait: bool = True) -> Result:
     """Its result.
 
     Args:
         job: whose run is trained where it is neither kept nor finished.
         keep: has a folder for each stage, with what reports need of its runs; None keeps nothing. What one stage has
             of a run, another that asks for it takes over.
+        wait: for another process that is at work on what it needs.
 
     Raises:
         UserError: for what only the user can put right.
+        BusyError: if another process is at work and nobody waits.
     """
     run = plan(job.settings)
     if keep is None:
-        return carry_out(run, one_of_many=True)
+        return carry_out(run, one_of_many=True, wait=wait)
     place = keep / job.folder.name
     row = place / run.folder.name / ROW
     if result := _kept(run, place):
@@ -35,7 +37,7 @@ def result_of(job: Job, keep: Path | None) -> Result:
     from kd_lab.report import keeping, runs
 
     known = (_kept(run, other) for other in sorted(keep.glob("*/")))
-    result = next(filter(None, known), None) or carry_out(run, one_of_many=True)
+    result = next(filter(None, known), None) or carry_out(run, one_of_many=True, wait=wait)
     keeping.keep([runs.read(result)], place)
     results.write_whole(row, job.row + "\n")
     return result
