@@ -241,10 +241,10 @@ def test_a_run_that_another_process_finished_meanwhile_is_found(
     kept, answers = first.folder.rename(first.folder.with_name("kept")), iter([False])
     original = locks.held
 
-    def meanwhile(folder: Path, title: str):  # type: ignore[no-untyped-def]
+    def meanwhile(folder: Path, title: str, **waiting: bool):  # type: ignore[no-untyped-def]
         if next(answers, None) is not None:
             kept.rename(first.folder)
-        return original(folder, title)
+        return original(folder, title, **waiting)
 
     monkeypatch.setattr(locks, "held", meanwhile)
     said.clear()
