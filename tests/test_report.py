@@ -148,7 +148,7 @@ def test_a_difference_is_the_paired_t_test_over_seeds(sweep: Path) -> None:
     assert row["seeds in common"] == "3"
     assert row["p"] == figures.probability(test.pvalue)
     assert (row["low"], row["high"]) == (figures.points(interval.low), figures.points(interval.high))
-    assert float(row["bootstrap low"]) <= float(row["difference"]) <= float(row["bootstrap high"])
+    assert float(row["over rows low"]) <= float(row["difference"]) <= float(row["over rows high"])
     assert (row["rows"], row["clusters"]) == ("200", "50")
     assert len(row["mcnemar"].split(", ")) == 3
 

@@ -208,8 +208,8 @@ def test_a_plan_that_cannot_be_judged_is_refused(old: str, new: str, said: str, 
         ({"difference": -0.01, "p": 0.03, "p_holm": 0.04}, "4 seeds: **the *one* is worse**"),
         ({"difference": 0.01, "p": 0.03, "p_holm": 0.12}, "better** (not after Holm's correction)"),
         (
-            {"difference": 0.01, "p": 0.03, "p_holm": 0.04, "bootstrap": (-0.01, 0.02)},
-            "better** (the bootstrap over seeds and rows holds 0)",
+            {"difference": 0.01, "p": 0.03, "p_holm": 0.04, "over_rows": (-0.01, 0.02)},
+            "better** (for other rows too the interval holds 0)",
         ),
         ({"difference": 0.01, "p": 0.05, "p_holm": 0.05}, "4 seeds: **no difference was found**"),
         (

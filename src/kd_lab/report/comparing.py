@@ -37,7 +37,7 @@ class Comparison:
         low, high, p: of the paired t-test; None for one seed, or where the differences do not vary.
         detectable: the true difference that so many seeds find in four cases of five; None likewise.
         p_holm: ``p`` corrected for all comparisons of the table.
-        bootstrap: interval over seeds and clusters of rows; None without predictions.
+        over_rows: interval for other seeds and other clusters of rows; None without predictions.
         rows, clusters: that it and McNemar's test were made on.
         mcnemar: for each seed, the rows that only the baseline and that only the setting answered rightly, and p.
     """
@@ -50,7 +50,7 @@ class Comparison:
     p: float | None
     detectable: float | None = None
     p_holm: float | None = None
-    bootstrap: tuple[float, float] | None = None
+    over_rows: tuple[float, float] | None = None
     rows: int = 0
     clusters: int = 0
     mcnemar: list[tuple[int, int, float]] = field(default_factory=list)
@@ -96,8 +96,7 @@ def _compare(baseline: Setting, pairs: Sequence[tuple[Run, Run]], split: str) ->
 
 
 def _over_rows(found: Sequence[Comparison | None], pairs: Sequence[Sequence[tuple[Run, Run]]], split: str) -> None:
-    """McNemar's test and the bootstrap, where the predictions of both are there, on the same rows in the same order."""
-    ready: list[tuple[Comparison, Array]] = []
+    """What asks about other rows, where the predictions of both are there, on the same rows in the same order."""
     known = [run.answers[split] for those in pairs for pair in those for run in pair if split in run.answers]
     if not known:
         return
@@ -110,9 +109,9 @@ def _over_rows(found: Sequence[Comparison | None], pairs: Sequence[Sequence[tupl
         right = [(before.right, after.right) for before, after in answers if before and after]
         one.mcnemar = [significance.mcnemar(before, after) for before, after in right]
         one.rows, one.clusters = len(told.rows), len(np.unique(told.clusters))
-        ready.append((one, np.stack([after.astype(float) - before for before, after in right])))
-    for (one, _), interval in zip(ready, significance.bootstrap([d for _, d in ready], told.clusters), strict=True):
-        one.bootstrap = interval
+        one.over_rows = significance.over_rows(
+            np.stack([after.astype(float) - before for before, after in right]), told.clusters
+        )
 
 
 def _number(value: Array) -> float | None:

@@ -134,8 +134,8 @@ def _difference(one: Comparison) -> Iterator[tuple[str, str]]:
         yield "detectable", percent(one.detectable)
     if one.p_holm is not None:
         yield "p holm", probability(one.p_holm)
-    if one.bootstrap and one.bootstrap[0] < one.bootstrap[1]:
-        yield from (("bootstrap low", points(one.bootstrap[0])), ("bootstrap high", points(one.bootstrap[1])))
+    if one.over_rows and one.over_rows[0] < one.over_rows[1]:
+        yield from (("over rows low", points(one.over_rows[0])), ("over rows high", points(one.over_rows[1])))
     if one.mcnemar:
         yield "rows", f"{one.rows:,}"
         yield "clusters", f"{one.clusters:,}"

@@ -51,7 +51,7 @@ TESTS: Columns = {
     "detectable": ("{detectable}",),
     "p": ("{p}",),
     "p (Holm)": ("{p holm}",),
-    "95% bootstrap": ("[{bootstrap low}, {bootstrap high}]",),
+    "95% over rows too": ("[{over rows low}, {over rows high}]",),
     "McNemar p by seed": ("{mcnemar}",),
     "only baseline : only setting right": ("{only baseline, only setting}",),
 }
@@ -171,7 +171,7 @@ def _tests_note(tested: Sequence[Figures], split: str) -> str:
     return (
         f"On the {split} split. The test of record is the paired t-test over the n seeds in common; Holm's correction "
         f"is over the {count} {values} of this table. McNemar's exact test for each seed{takes}, "
-        f"and the bootstrap over seeds and clusters of rows: {counted}."
+        f"and the interval for other seeds and other clusters of rows: {counted}."
     )
 
 

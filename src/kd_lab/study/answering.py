@@ -98,8 +98,8 @@ def _answer(first: str, one: Comparison | None) -> str:
         )
         return f"{said}, {one.n} seeds: **no difference was found**{would}"
     but = [] if one.p_holm is None or one.p_holm < LEVEL else ["not after Holm's correction"]
-    if one.bootstrap and one.bootstrap[0] <= 0 <= one.bootstrap[1]:
-        but.append("the bootstrap over seeds and rows holds 0")
+    if one.over_rows and one.over_rows[0] <= 0 <= one.over_rows[1]:
+        but.append("for other rows too the interval holds 0")
     doubts = f" ({'; '.join(but)})" if but else ""
     return f"{said}, {one.n} seeds: **{in_markdown(first)} is {'better' if one.difference > 0 else 'worse'}**{doubts}"
 
