@@ -16,6 +16,7 @@ from kd_lab.study.carrying import ROW
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE, KEPT, README = DOCS / "results.md", DOCS / "results", DOCS.parent / "README.md"
 COMMAND = re.compile(r"^python -m kd_lab\.run (.*) data\.path=SST-2 seed=SEED$", re.MULTILINE)
+DIFFERENCE = re.compile(r"([+-]\d\.\d\d)(?: points)? (\[[+-]\d\.\d\d, [+-]\d\.\d\d\])")
 STAGES = plans.read("sst2").stages
 
 
@@ -25,7 +26,7 @@ def test_the_page_is_what_its_command_makes(tmp_path: Path, monkeypatch: pytest.
     study.carry_out(["sst2", "data.path=SST-2", "keep=docs/results", "page=docs/results.md"])
     assert (tmp_path / "docs" / "results.md").read_text("utf-8") == PAGE.read_text("utf-8")
     drawn, shown = (
-        {path.relative_to(place): path.read_bytes() for path in place.glob("results/*/*.svg")}
+        {path.relative_to(place): path.read_bytes() for path in place.glob("results/**/*.svg")}
         for place in (tmp_path / "docs", DOCS)
     )
     assert drawn == shown != {}
@@ -36,6 +37,14 @@ def test_the_table_of_the_readme_is_the_pages() -> None:
     table = "\n".join(line for line in found.splitlines() if line.startswith("|"))
     assert len(table.splitlines()) > 3
     assert f"\n\n{table}\n\n" in PAGE.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", [README, KEPT / "introduction.md"], ids=["README", "introduction"])
+def test_differences_that_are_said_in_words_are_the_pages(path: Path) -> None:
+    said = DIFFERENCE.findall(" ".join(path.read_text(encoding="utf-8").split()))
+    answers = PAGE.read_text(encoding="utf-8").partition("## Answers")[2].partition("\n## ")[0]
+    assert len(said) >= 3
+    assert set(said) <= set(DIFFERENCE.findall(answers))
 
 
 def test_a_printed_command_has_the_settings_of_its_runs() -> None:

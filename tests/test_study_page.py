@@ -90,9 +90,12 @@ def test_verdicts_are_those_of_the_t_test(desk: Path, page: str) -> None:
     assert p < 0.05 < 1
     assert line.startswith(f"{difference:+.2f} points [")
     said = "<0.001" if p < 0.0005 else f"{p:.3f}"
-    assert f"], p = {said}, 4 seeds: **MetaDistil is better**; on the test split " in line
+    judged, _, beside = line.partition("; on the test split ")
+    assert judged.endswith(f"], p = {said}, 4 seeds: **MetaDistil is better**")
+    assert "points [" in beside
+    assert "**" not in beside, "no verdict on what the stage is not judged on"
     assert "- It is the method. Better in 2 of the 2 comparisons that it needs: **it holds**." in page
-    assert "- It is the control. Better in 1 of the 2 comparisons that it needs: **it does not hold**." in page
+    assert "- It is the control. Better in 1 of the 2 comparisons that it needs: **it was not shown**." in page
     assert "- More than its control? *MetaDistil* less *the control*: " in page
     assert re.findall(r"^\| 2 \| MetaDistil \| # (\d) \| 4 \|", page, re.MULTILINE) == ["1", "3"] * 2
     assert page.index("### Large holdout") < page.index("### Results"), "first what the stage is judged on"
@@ -115,7 +118,7 @@ def test_rows_are_called_as_in_the_plan_and_come_in_its_order(page: str) -> None
     assert (
         "python -m kd_lab.run data=sst2 max_epochs=3 data.rest=true method=kd lr=1 data.path=SST-2 seed=SEED\n" in page
     )
-    assert "later" not in page, "nothing is kept of it"
+    assert "\n## later" not in page, "nothing is kept of it"
 
 
 def test_accuracy_and_size_stand_with_the_answers(desk: Path, page: str) -> None:
@@ -125,7 +128,7 @@ def test_accuracy_and_size_stand_with_the_answers(desk: Path, page: str) -> None
     rest = [100 * run.rest.accuracy for run in runs if run.rest]
     mean, deviation = sum(rest) / 4, stats.tstd(rest)
     assert line.startswith(f"| MetaDistil | 4 | {mean:.2f} ± {deviation:.2f} | ")
-    assert line.endswith(f" | {runs[0].student.parameters:,} | {runs[0].times_smaller:.1f} |")
+    assert f" | {runs[0].student.parameters:,} | {runs[0].times_smaller:.1f} | " in line
 
 
 def test_pictures_are_files_of_their_own(desk: Path, page: str) -> None:
@@ -212,21 +215,99 @@ def test_a_plan_that_cannot_be_judged_is_refused(old: str, new: str, said: str, 
             "better** (for other rows too the interval holds 0)",
         ),
         ({"difference": 0.01, "p": 0.05, "p_holm": 0.05}, "4 seeds: **no difference was found**"),
-        (
-            {"difference": 0.01, "p": 0.05, "detectable": 0.0312},
-            "**no difference was found** (one of 3.12 points would be, in four cases of five)",
-        ),
         ({"difference": 0.01, "p": None}, "no variance, nothing is tested"),
     ],
 )
 def test_an_answer_says_what_speaks_against_it(found: dict[str, Any], said: str) -> None:
-    settings = [Setting(label, []) for label in ("the *one*", "the other")]
-    one = Comparison(baseline=settings[1], n=4, low=-0.02, high=0.03, **found)
-    asked = {"Is it?": ("the *one*", "the other")}
-    stage = Stage(seeds=(0,), rows={"the *one*": "a", "the other": "b"}, questions=asked, claims={})
-    line = answering.lines(stage, answering.Tested(settings[:1], {"test": [one], "rest": [None]}))
+    line = answer({"test": compared(**found), "rest": None})
     assert line.startswith(r"- Is it? *the \*one\** less *the other*: ")
     assert line.replace("\\", "").endswith(f"{said}.")
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ({"difference": 0.01, "p": 0.03, "p_holm": 0.12}, "p = 0.030, 4 seeds (p = 0.120 after Holm's correction)."),
+        ({"difference": 0.01, "p": 0.06, "p_holm": 0.12}, "p = 0.060, 4 seeds."),
+        ({"difference": 0.01, "p": None}, "+1.00 points, no variance, nothing is tested."),
+    ],
+)
+def test_on_the_other_split_there_are_figures_and_no_verdict(found: dict[str, Any], said: str) -> None:
+    line = answer({"rest": compared(difference=0.01, p=0.2), "test": compared(**found)})
+    assert line.partition("**no difference was found**; on the test split ")[2].endswith(said)
+
+
+def compared(**found: Any) -> Comparison:
+    return Comparison(baseline=Setting("the other", []), n=4, low=-0.02, high=0.03, **found)
+
+
+def answer(by_split: dict[str, Comparison | None]) -> str:
+    asked = {"Is it?": ("the *one*", "the other")}
+    stage = Stage(seeds=(0,), rows={"the *one*": "a", "the other": "b"}, questions=asked, claims={})
+    found = {split: [one] for split, one in by_split.items()}
+    return answering.lines(stage, answering.Tested([Setting("the *one*", [])], found))
+
+
+@pytest.fixture(scope="module")
+def twice(desk: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two stages that found the same: two of three questions are asked by both. A third that is yet to come."""
+    folder = tmp_path_factory.mktemp("twice")
+    again = PLAN.partition("  confirmation:")[2].partition("  later:")[0]
+    again = again.partition("    claims:")[0] + again[again.index("    rows:") :]
+    again = again.replace("max_epochs=3", "max_epochs=3 data.seed=1").replace("Is the control worse?", "Is it worse?")
+    last = again.replace("?:", " For the last time?:")
+    (folder / "mine.yml").write_text(f"{PLAN}  again:{again}  last:{last}", encoding="utf-8")
+    shutil.copytree(desk / "kept", folder / "kept")
+    shutil.copytree(desk / "kept" / "mine-confirmation", folder / "kept" / "mine-again")
+    study.carry_out([str(folder / "mine.yml"), f"keep={folder / 'kept'}", f"page={folder / 'results.md'}"])
+    return folder
+
+
+def test_what_two_stages_ask_is_answered_together(twice: Path) -> None:
+    page = (twice / "results.md").read_text(encoding="utf-8")
+    first, second = page.index("together, on the rest split:"), page.index("From [confirmation](#confirmation), 12 of")
+    both, alone = page[first:second], page[second:]
+    assert re.findall("^- ([^?]*\\?)", both, re.MULTILINE) == ["Does MetaDistil help?", "More than its control?"]
+    pattern = (
+        r"^- Does MetaDistil help\? .*: ([+-][\d.]+) points \[([+-][\d.]+), ([+-][\d.]+)\], .* (\d+) seeds: \*\*Meta"
+    )
+    (mean, low, high, seeds), *_ = re.findall(pattern, both, re.MULTILINE)
+    (mean_alone, low_alone, high_alone, _), *_ = re.findall(pattern, alone, re.MULTILINE)
+    assert mean == mean_alone
+    assert seeds == "8"
+    # The same differences twice: the error of the mean is smaller by the root of two, with 6 degrees of freedom for 3.
+    narrower = stats.t.isf(0.025, 6) / stats.t.isf(0.025, 3) / 2**0.5
+    wanted = narrower * (float(high_alone) - float(low_alone))
+    assert float(high) - float(low) == pytest.approx(wanted, abs=0.021)
+    assert "![Differences" in both
+    assert (twice / "kept" / "confirmation-and-again-differences-with-their-intervals.svg").is_file()
+
+
+def test_what_is_planned_is_asked_and_what_answers_stands_first(twice: Path, page: str) -> None:
+    text = (twice / "results.md").read_text(encoding="utf-8")
+    assert (
+        "From last, 0 of 12 runs. Whether \\<it> helps.\n\nAnswered when all runs are there:\n\n- Does MetaDistil"
+        in text
+    )
+    assert re.findall("^## (.*)$", text, re.MULTILINE) == ["Answers", "confirmation", "again"]
+    assert "together" not in page
+
+
+def test_what_a_third_stage_still_has_to_answer_is_not_answered_together(twice: Path, tmp_path: Path) -> None:
+    plan = (twice / "mine.yml").read_text(encoding="utf-8")
+    (tmp_path / "mine.yml").write_text(plan.replace(" For the last time?:", "?:"), encoding="utf-8")
+    study.carry_out([str(tmp_path / "mine.yml"), f"keep={twice / 'kept'}", f"page={tmp_path / 'results.md'}"])
+    assert "together" not in (tmp_path / "results.md").read_text(encoding="utf-8")
+
+
+def test_what_chose_the_settings_stands_below(twice: Path, tmp_path: Path) -> None:
+    shutil.copytree(twice / "kept", tmp_path / "kept")
+    plan = (twice / "mine.yml").read_text(encoding="utf-8")
+    asks = plan.partition("    questions:")[2].partition("    rows:")[0]
+    (tmp_path / "mine.yml").write_text(plan.replace(f"    questions:{asks}", "", 1), encoding="utf-8")
+    study.carry_out([str(tmp_path / "mine.yml"), f"keep={tmp_path / 'kept'}", f"page={tmp_path / 'results.md'}"])
+    text = (tmp_path / "results.md").read_text(encoding="utf-8")
+    assert re.findall("^## (.*)$", text, re.MULTILINE) == ["Answers", "again", "confirmation"]
 
 
 def test_runs_on_other_rows_are_not_of_the_same_setting(desk: Path, tmp_path: Path) -> None:

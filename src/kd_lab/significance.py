@@ -50,16 +50,16 @@ def mean_of(values: Array) -> Mean:
         found = stats.ttest_1samp(values[varies], 0.0, axis=-1)
         interval = found.confidence_interval(LEVEL)
         low[varies], high[varies], p[varies] = interval.low, interval.high, found.pvalue
-        detectable[varies] = _noncentrality(values.shape[-1]) * stats.sem(values[varies], axis=-1)
+        detectable[varies] = _noncentrality(values.shape[-1] - 1) * stats.sem(values[varies], axis=-1)
     return Mean(mean, low, high, p, detectable)
 
 
 @lru_cache
-def _noncentrality(n: int) -> float:
-    """How many standard errors from 0 the t-test of ``n`` values finds in ``POWER`` of all cases."""
-    least = float(stats.t.isf((1 - LEVEL) / 2, n - 1))
+def _noncentrality(freedom: int) -> float:
+    """How many standard errors from 0 a t-test finds in ``POWER`` of all cases."""
+    least = float(stats.t.isf((1 - LEVEL) / 2, freedom))
     # That it is found on the wrong side of 0 happens in less than one case in a million.
-    return float(optimize.brentq(lambda errors: stats.nct.sf(least, n - 1, errors) - POWER, least, 5 * least))
+    return float(optimize.brentq(lambda errors: stats.nct.sf(least, freedom, errors) - POWER, least, 5 * least))
 
 
 def share(successes: int, rows: int) -> tuple[float, float]:
@@ -77,6 +77,23 @@ def paired(first: Array, second: Array) -> Mean:
     The same p as :func:`scipy.stats.ttest_rel`, but NaN instead of 0 or a warning where the differences do not vary.
     """
     return mean_of(np.asarray(second) - np.asarray(first))
+
+
+def together(groups: Sequence[Array]) -> Mean:
+    """The mean of the means of ``groups`` [n], each drawn around a mean of its own with one common deviation.
+
+    A t interval and test with as many degrees of freedom as there are values less groups: the analysis of variance
+    with a fixed effect for each group. NaN for all but the mean where nothing varies within any group.
+    """
+    mean = np.asarray(np.mean([values.mean() for values in groups]))
+    freedom = sum(map(len, groups)) - len(groups)
+    squares = sum(float(np.square(values - values.mean()).sum()) for values in groups)
+    if not freedom or squares < SAME**2:
+        return Mean(mean, *(np.full((), np.nan) for _ in range(4)))
+    error = math.sqrt(squares / freedom * sum(1 / len(values) for values in groups)) / len(groups)
+    half = stats.t.isf((1 - LEVEL) / 2, freedom) * error
+    p = 2 * stats.t.sf(abs(float(mean)) / error, freedom)
+    return Mean(mean, mean - half, mean + half, np.asarray(p), np.asarray(_noncentrality(freedom) * error))
 
 
 def holm(p: Sequence[float]) -> list[float]:

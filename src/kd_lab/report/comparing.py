@@ -1,6 +1,6 @@
 """What the tests say of each setting: its mean over seeds, and its difference to its baseline."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,6 +9,7 @@ from kd_lab import significance
 from kd_lab.report.answers import Array
 from kd_lab.report.gathering import Setting
 from kd_lab.report.runs import Run
+from kd_lab.significance import Mean
 
 SPLITS = ("test", "rest")
 FEWEST = 3
@@ -35,6 +36,7 @@ class Comparison:
         n: seeds in common.
         difference: of mean accuracies, in [-1, 1].
         low, high, p: of the paired t-test; None for one seed, or where the differences do not vary.
+        by_seed: the differences of single seeds.
         detectable: the true difference that so many seeds find in four cases of five; None likewise.
         p_holm: ``p`` corrected for all comparisons of the table.
         over_rows: interval for other seeds and other clusters of rows; None without predictions.
@@ -49,6 +51,7 @@ class Comparison:
     high: float | None
     p: float | None
     detectable: float | None = None
+    by_seed: Sequence[float] = ()
     p_holm: float | None = None
     over_rows: tuple[float, float] | None = None
     rows: int = 0
@@ -74,9 +77,7 @@ def compare(settings: Sequence[Setting], baselines: Sequence[Setting | None], sp
         _compare(baseline, those, split) if baseline and those else None
         for baseline, those in zip(baselines, pairs, strict=True)
     ]
-    tested = [one for one in found if one and one.p is not None]
-    for one, p in zip(tested, significance.holm([one.p or 0.0 for one in tested]), strict=True):
-        one.p_holm = p
+    correct(found)
     _over_rows(found, pairs, split)
     return found
 
@@ -90,9 +91,28 @@ def _pairs(setting: Setting, baseline: Setting | None, split: str) -> list[tuple
 
 def _compare(baseline: Setting, pairs: Sequence[tuple[Run, Run]], split: str) -> Comparison:
     accuracy = np.array([[run.accuracy(split) for run in pair] for pair in pairs], dtype=float)
-    test = significance.paired(accuracy[:, 0], accuracy[:, 1])
+    before, after = accuracy.T
+    return _of(baseline, after - before, significance.paired(before, after))
+
+
+def together(found: Sequence[Comparison]) -> Comparison:
+    """What the same comparison found on several cuts of the data, each with seeds of its own."""
+    by_seed = [np.array(one.by_seed) for one in found]
+    return _of(found[0].baseline, np.concatenate(by_seed), significance.together(by_seed))
+
+
+def correct(found: Iterable[Comparison | None]) -> None:
+    """Holm's correction, over all that were tested."""
+    tested = [one for one in found if one and one.p is not None]
+    for one, p in zip(tested, significance.holm([one.p or 0.0 for one in tested]), strict=True):
+        one.p_holm = p
+
+
+def _of(baseline: Setting, differences: Array, test: Mean) -> Comparison:
     low, high, p, detectable = (_number(value) for value in (test.low, test.high, test.p, test.detectable))
-    return Comparison(baseline, len(pairs), float(test.mean), low, high, p, detectable)
+    return Comparison(
+        baseline, len(differences), float(test.mean), low, high, p, detectable, by_seed=differences.tolist()
+    )
 
 
 def _over_rows(found: Sequence[Comparison | None], pairs: Sequence[Sequence[tuple[Run, Run]]], split: str) -> None:

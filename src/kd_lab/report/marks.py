@@ -65,12 +65,14 @@ def differences(asked: Mapping[str, Mapping[str, Comparison]], splits: Sequence[
             how, height = drawing.style(number), y + APART * (0.4 - number)
             if one.low is not None and one.high is not None:
                 axes.plot([100 * one.low, 100 * one.high], [height] * 2, color=how.color, linewidth=1.6)
+            for each in one.by_seed:
+                axes.plot([100 * each], [height], "|", color=how.color, alpha=0.5)
             axes.plot([100 * one.difference], [height], how.marker, color=how.color, markersize=5)
     axes.set_xlabel("difference in points of accuracy")
     marks = zip(("circles", "squares below"), splits, strict=False)
     caption = (
-        "Mean paired differences with their 95% t intervals, before Holm's correction; right of 0 the first of "
-        f"the two is better. {'; '.join(f'{mark}: {split} rows' for mark, split in marks)} "
+        "Mean paired differences with their 95% t intervals, before Holm's correction; thin strokes are single seeds; "
+        f"right of 0 the first of the two is better. {'; '.join(f'{mark}: {split} rows' for mark, split in marks)} "
         f"({counts([one.n for known in asked.values() for one in known.values()])}); figures are those of the circles."
     )
     return Picture("Differences with their intervals", drawing.svg(figure, f"differences{key}"), caption)

@@ -38,8 +38,11 @@ SUMMARY: Columns = {
     "rest %": ("{rest}", " ± {rest deviation}"),
     "test %": ("{test}", " ± {test deviation}"),
     "validation %": ("{validation}", " ± {validation deviation}"),
+    "rest loss": ("{rest loss}",),
+    "test loss": ("{test loss}",),
     "parameters": ("{parameters}",),
     "times smaller": ("{times smaller}",),
+    "seconds": ("{seconds}",),
 }
 TESTS: Columns = {
     "#": ("{number}",),
@@ -141,7 +144,8 @@ def tests(group: Group, found: Sequence[Figures], split: str) -> Table:
 
 def summary(group: Group, found: Sequence[Figures]) -> Table:
     """Accuracy and size, as the reference slides have them: what most readers want to see first."""
-    return _table(f"Accuracy and size on {group.title}", SUMMARY, found, _deviation_note(found, "test"))
+    note = f"{_deviation_note(found, 'test')} Seconds are of training with all tests."
+    return _table(f"Accuracy and size on {group.title}", SUMMARY, found, note)
 
 
 def _results_note(group: Group, found: Sequence[Figures], compared_on: str | None) -> str:

@@ -74,34 +74,40 @@ def _asked(question: tuple[str, tuple[str, str]]) -> str:
 
 
 def _line(question: tuple[str, tuple[str, str]], by_split: Mapping[str, Comparison | None]) -> str:
-    """A question, and what the protocol says of the difference on each split, first on that of record."""
+    """A question, what the protocol says of the difference on the split of record, and figures alone of the others."""
     judged, *others = by_split
-    line = f"{_asked(question)}: {_answer(question[1][0], by_split[judged])}"
-    for split in others:
-        if by_split[split]:
-            line += f"; on the {split} split {_answer(question[1][0], by_split[split])}"
-    return f"{line}."
+    found = by_split[judged]
+    said = f"{_figures(found)}{_verdict(question[1][0], found)}" if found else "nothing to compare"
+    beside = (
+        f"; on the {split} split {_figures(one)}{_corrected(one)}" for split in others if (one := by_split[split])
+    )
+    return f"{_asked(question)}: {said}{''.join(beside)}."
 
 
-def _answer(first: str, one: Comparison | None) -> str:
-    if one is None:
-        return "nothing to compare"
-    who = f"{figures.points(one.difference)} points"
+def _figures(one: Comparison) -> str:
+    said = f"{figures.points(one.difference)} points"
     if one.p is None or one.low is None or one.high is None:
-        return f"{who}, {figures.ONE_SEED if one.n == 1 else figures.NO_VARIANCE}, nothing is tested"
-    said = f"{who} [{figures.points(one.low)}, {figures.points(one.high)}], p = {figures.probability(one.p)}"
+        return f"{said}, {figures.ONE_SEED if one.n == 1 else figures.NO_VARIANCE}, nothing is tested"
+    interval = f"[{figures.points(one.low)}, {figures.points(one.high)}]"
+    return f"{said} {interval}, p = {figures.probability(one.p)}, {one.n} seeds"
+
+
+def _verdict(first: str, one: Comparison) -> str:
+    if one.p is None:
+        return ""
     if one.p >= LEVEL:
-        would = (
-            f" (one of {figures.percent(one.detectable)} points would be, in four cases of five)"
-            if one.detectable
-            else ""
-        )
-        return f"{said}, {one.n} seeds: **no difference was found**{would}"
+        return ": **no difference was found**"
     but = [] if one.p_holm is None or one.p_holm < LEVEL else ["not after Holm's correction"]
     if one.over_rows and one.over_rows[0] <= 0 <= one.over_rows[1]:
         but.append("for other rows too the interval holds 0")
     doubts = f" ({'; '.join(but)})" if but else ""
-    return f"{said}, {one.n} seeds: **{in_markdown(first)} is {'better' if one.difference > 0 else 'worse'}**{doubts}"
+    return f": **{in_markdown(first)} is {'better' if one.difference > 0 else 'worse'}**{doubts}"
+
+
+def _corrected(one: Comparison) -> str:
+    """What would be taken for a finding is said with Holm's correction at once: the split is not the one of record."""
+    shown = one.p is not None and one.p < LEVEL and one.p_holm is not None
+    return f" (p = {figures.probability(one.p_holm)} after Holm's correction)" if shown and one.p_holm else ""
 
 
 def _better(one: Comparison | None) -> bool:
@@ -111,5 +117,5 @@ def _better(one: Comparison | None) -> bool:
 def _claim(claim: str, needed: Sequence[str], better: Collection[str]) -> str:
     """Holds where every question it needs was answered with *better*: such a claim needs no correction."""
     count = sum(asked in better for asked in needed)
-    said = "it holds" if count == len(needed) else "it does not hold"
+    said = "it holds" if count == len(needed) else "it was not shown"
     return f"- {in_markdown(claim)} Better in {count} of the {len(needed)} comparisons that it needs: **{said}**."

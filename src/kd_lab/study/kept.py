@@ -17,7 +17,7 @@ from kd_lab.study.plans import Stage
 
 @dataclass(frozen=True)
 class Kept:
-    """A stage of which runs are kept.
+    """A stage, and what is kept of its runs.
 
     Attributes:
         name: of the stage in the plan.
@@ -45,17 +45,17 @@ class Kept:
 
 
 def read(name: str, keep: Path) -> list[Kept]:
-    """The stages of the plan ``name`` of which ``keep`` has runs.
+    """The stages of the plan ``name``, in its order, with what ``keep`` has of their runs.
 
     Raises:
-        UserError: if there is none, two runs are kept as the same, or one cannot be read.
+        UserError: if it has none, two runs are kept as the same, or one cannot be read.
     """
     found = []
     for own, stage in plans.read(name).stages.items():
         place = keep / plans.title(name, own)
-        if groups := list(_groups(stage, place)):
-            found.append(Kept(own, stage, place, groups, [answering.test(stage, group) for group in groups]))
-    if not found:
+        groups = list(_groups(stage, place))
+        found.append(Kept(own, stage, place, groups, [answering.test(stage, group) for group in groups]))
+    if not any(one.groups for one in found):
         raise UserError(f"{keep} keeps no run of the plan {name}; python -m kd_lab.study {name} keep={keep} makes them")
     return found
 

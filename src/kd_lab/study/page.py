@@ -13,7 +13,7 @@ from kd_lab.report.gathering import Gathered, Group
 from kd_lab.report.pictures import Picture
 from kd_lab.report.rendering import in_markdown, of_table
 from kd_lab.report.runs import Run
-from kd_lab.study import answering, kept, plans
+from kd_lab.study import answering, kept, plans, together
 from kd_lab.study.kept import Kept
 from kd_lab.study.plans import Plan
 
@@ -37,7 +37,8 @@ def write(name: str, keep: Path, path: Path, given: Sequence[str]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     parts = [_introduction(keep)] if (keep / INTRODUCTION).is_file() else [f"# Results of {in_markdown(name)}"]
     parts += _answers(stages, path.parent)
-    for one in stages:
+    # What answers stands first, what chose the settings below.
+    for one in sorted((one for one in stages if one.groups), key=lambda one: not one.stage.questions):
         parts += [f"## {one.name}", *_stage(one, path.parent), *_commands(plan, one, given)]
     results.write_whole(path, "\n\n".join(parts) + "\n")
     terminal.say(f"the page of {sum(len(one.runs) for one in stages)} runs is {path}")
@@ -52,15 +53,35 @@ def _answers(stages: Sequence[Kept], beside: Path) -> Iterator[str]:
     asked = [one for one in stages if one.stage.questions]
     if asked:
         yield "## Answers"
+    for both in together.of(asked):
+        names = " and ".join(f"[{name}](#{name})" for name in both.names)
+        yield f"From {names} together, on the {both.stage.split} split:"
+        yield answering.lines(both.stage, both.tested)
+        key = "-and-".join(both.names)
+        yield from _shown(answering.picture(both.stage, both.tested, key), asked[0].place.parent, key, beside)
     for one in asked:
-        for group, tested in zip(one.groups, one.tested, strict=True):
-            where = f"the {one.stage.split} split of {in_markdown(group.title)}"
-            yield f"From [{one.name}](#{one.name}), {one.said}, on {where}:"
-            yield answering.lines(one.stage, tested)
-            if tested:
-                found = figures.of(group, [None] * len(group.settings), one.stage.split, mean=False)
-                yield of_table(tables.summary(group, found))
-                yield from _shown(answering.picture(one.stage, tested, group.digest[:8]), one, group, beside)
+        yield from _answers_of(one, beside) if one.groups else _planned(one)
+
+
+def _answers_of(one: Kept, beside: Path) -> Iterator[str]:
+    for group, tested in zip(one.groups, one.tested, strict=True):
+        where = f"the {one.stage.split} split of {in_markdown(group.title)}"
+        yield f"From [{one.name}](#{one.name}), {one.said}, on {where}:"
+        yield answering.lines(one.stage, tested)
+        if tested:
+            found = figures.of(group, [None] * len(group.settings), one.stage.split, mean=False)
+            yield of_table(tables.summary(group, found))
+            yield from _shown(answering.picture(one.stage, tested, _key(group)), one.place, _key(group), beside)
+
+
+def _planned(one: Kept) -> Iterator[str]:
+    yield f"From {one.name}, {one.said}. {in_markdown(one.stage.about)}".rstrip()
+    yield answering.lines(one.stage, None)
+
+
+def _key(group: Group) -> str:
+    """What files about a group begin with."""
+    return group.digest[:8]
 
 
 def _stage(one: Kept, beside: Path) -> Iterator[str]:
@@ -72,12 +93,12 @@ def _stage(one: Kept, beside: Path) -> Iterator[str]:
         yield "Tables and pictures come with the answers: nobody should judge by some of the runs."
         return
     for group, tested in zip(one.groups, one.tested, strict=True):
-        yield from answering.test_tables(group, tested) if tested else ()
         found = figures.of(group, [None] * len(group.settings), stage.split, mean=False)
         yield from map(of_table, tables.of(group, found, stage.split, mean=False))
+        yield from answering.test_tables(group, tested) if tested else ()
         pictures = gallery.draw(group, stage.split) if stage.questions else gallery.means(group, stage.split)
         for picture in pictures:
-            yield from _shown(picture, one, group, beside)
+            yield from _shown(picture, one.place, _key(group), beside)
     if warned := tables.warnings(Gathered(list(one.groups))):
         yield "\n".join(["Warnings of the runs:", "", *(f"- {in_markdown(line)}" for line in warned)])
 
@@ -90,9 +111,9 @@ def _commands(plan: Plan, one: Kept, given: Sequence[str]) -> Iterator[str]:
     yield "</details>"
 
 
-def _shown(picture: Picture, one: Kept, group: Group, beside: Path) -> Iterator[str]:
-    """``picture`` as a file of its own, and what shows it on a page in the folder ``beside``."""
-    path = one.place / f"{group.digest[:8]}-{picture.title.lower().replace(' ', '-')}.svg"
+def _shown(picture: Picture, place: Path, key: str, beside: Path) -> Iterator[str]:
+    """``picture`` as a file of its own in ``place``, and what shows it on a page in the folder ``beside``."""
+    path = place / f"{key}-{picture.title.lower().replace(' ', '-')}.svg"
     results.write_whole(path, drawing.alone(picture.svg, picture.legend))
     yield f"![{in_markdown(picture.title)}]({quote(Path(os.path.relpath(path, beside)).as_posix())})"
     yield in_markdown(picture.caption)
