@@ -29,6 +29,7 @@ from kd_lab import (
     evaluate,
     experiment,
     outcomes,
+    planning,
     results,
     settings,
     shelf,
@@ -430,7 +431,7 @@ def test_a_result_that_cannot_be_read_is_none_and_the_run_happens_anew(
 
     asked: list[str] = []
 
-    def fit(run: experiment.Plan, *args: object, **options: object) -> str:
+    def fit(run: planning.Plan, *args: object, **options: object) -> str:
         asked.append(run.folder.name)
         return "anew"
 
@@ -464,7 +465,7 @@ def test_a_result_with_fields_of_a_newer_version_is_still_found(copy: Path) -> N
 
 def test_the_folders_of_another_version_are_left_alone(compose: Callable[..., Settings]) -> None:
     s = compose(*QUICK)
-    ours = experiment.plan(s).folder
+    ours = planning.plan(s).folder
     theirs = ours.with_name(f"{ours.name[:-8]}01234567")
     theirs.mkdir(parents=True)
     (theirs / "result.json").write_text('{"schema": 1, "name": "the same run"}', encoding="utf-8")
@@ -479,8 +480,8 @@ def test_two_runs_whose_names_begin_alike_are_told_apart_by_the_whole_fingerprin
     written["fingerprint"] = written["fingerprint"][:8] + "0" * 56
     path.write_text(json.dumps(written), encoding="utf-8")
     s = settings.check(settings.compose([*DISTIL, f"output_dir={copy.parent}"]))
-    assert experiment.plan(s).folder == copy
-    assert experiment.plan(s).finished() is None
+    assert planning.plan(s).folder == copy
+    assert planning.plan(s).finished() is None
 
 
 def damage(how: str, folder: Path) -> None:

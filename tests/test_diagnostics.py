@@ -55,6 +55,12 @@ def test_an_epochs_means_are_over_its_rows() -> None:
     assert ledger.losses == []
 
 
+def test_steps_from_before_an_interruption_are_brought_to_where_the_others_are() -> None:
+    ledger = Ledger()
+    ledger.losses = [torch.tensor(1.0), torch.tensor(3.0, device="meta")]
+    assert ledger.of_epoch("")["train/mean_loss"].device.type == "meta"
+
+
 def test_a_run_keeps_all_of_it(compose: Callable[..., Settings]) -> None:
     every = 4
     words = ("method=metadistil", f"trainer.log_every_n_steps={every}", "method.teacher_lr=1e-4", "warmup_epochs=0")

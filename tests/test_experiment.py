@@ -14,7 +14,7 @@ import wandb
 from omegaconf import OmegaConf
 from transformers import pipeline
 
-from kd_lab import evaluation, experiment, fingerprint, results, settings, terminal
+from kd_lab import evaluation, experiment, fingerprint, planning, results, settings, terminal
 from kd_lab.errors import UserError
 from kd_lab.results import Result
 from kd_lab.settings import Settings
@@ -168,14 +168,14 @@ def test_a_half_written_run_is_not_finished(compose: Compose) -> None:
     words = ("method=finetune", "student=tiny-bert", "max_epochs=1")
     first = experiment.train(compose(*words))
     (first.folder / "result.json").write_text('{"schema": 1', encoding="utf-8")
-    assert experiment.plan(compose(*words)).finished() is None
+    assert planning.plan(compose(*words)).finished() is None
     second = experiment.train(compose(*words))
     assert second.without_times() == first.without_times()
 
 
 def test_two_teachers_of_one_name_have_their_own_seeds(compose: Compose) -> None:
-    run = experiment.plan(compose("teacher=tiny-bert+tiny-roberta+tiny-bert", "seed=5"))
-    made = [teacher for teacher in run.teachers if isinstance(teacher, experiment.Plan)]
+    run = planning.plan(compose("teacher=tiny-bert+tiny-roberta+tiny-bert", "seed=5"))
+    made = [teacher for teacher in run.teachers if isinstance(teacher, planning.Plan)]
     assert [(plan.student.name, plan.settings.seed) for plan in made] == [
         ("tiny-bert", 5),
         ("tiny-roberta", 5),
@@ -185,12 +185,12 @@ def test_two_teachers_of_one_name_have_their_own_seeds(compose: Compose) -> None
 
 
 def test_a_teacher_is_the_run_that_a_user_would_type(compose: Compose) -> None:
-    run = experiment.plan(
+    run = planning.plan(
         compose("method=kd", "teacher=tiny-bert", "noise=word", "warmup_epochs=2", "lr=1e-4", "patience=1")
     )
     (teacher,) = run.teachers
-    assert isinstance(teacher, experiment.Plan)
-    typed = experiment.plan(
+    assert isinstance(teacher, planning.Plan)
+    typed = planning.plan(
         compose("method=finetune", "student=tiny-bert", "max_epochs=4", "lr=5e-3", "batch_size=16", "teacher=anything")
     )
     assert teacher.fingerprint == typed.fingerprint
@@ -301,7 +301,7 @@ def test_an_earlier_result_stays_until_the_next_is_whole(compose: Compose, monke
     monkeypatch.setattr("kd_lab.methods.finetune.Finetune.loss", fail)
     with pytest.raises(UserError):
         experiment.train(compose(*words, "force=true"))
-    assert experiment.plan(compose(*words)).finished() == first
+    assert planning.plan(compose(*words)).finished() == first
 
 
 def test_ctrl_c_in_a_notebook_is_a_keyboard_interrupt_and_works_again(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kd_lab import experiment, fingerprint
+from kd_lab import fingerprint, planning
 from kd_lab.errors import UserError
 from kd_lab.settings import Method, Settings
 
@@ -13,7 +13,7 @@ Compose = Callable[..., Settings]
 
 
 def of(settings: Settings) -> str:
-    return experiment.plan(settings).fingerprint
+    return planning.plan(settings).fingerprint
 
 
 def test_every_setting_either_enters_or_is_left_out() -> None:

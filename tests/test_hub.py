@@ -25,8 +25,8 @@ TINY = ["method=finetune", "student=lab/open", "data=toy"]
 SST2 = ["data=sst2", "data.train=64", "data.quiz=8", "data.validation=16", "data.test=16"]
 PLAN = """
 import sys
-from kd_lab import experiment, settings
-plan = experiment.plan(settings.check(settings.compose(sys.argv[1:])))
+from kd_lab import planning, settings
+plan = planning.plan(settings.check(settings.compose(sys.argv[1:])))
 print(plan.student.folder, len(plan.rows.texts), plan.rows.validation)
 """
 

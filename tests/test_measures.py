@@ -34,6 +34,12 @@ def test_lengths_are_counted_in_words_and_every_text_once() -> None:
     ]
 
 
+def test_a_label_that_is_not_there_is_in_no_mean() -> None:
+    found = measures.measure(torch.eye(3)[[0, 1]] * 4, torch.tensor([0, 1]), ["a"] * 2, ("x", "y", "z"))
+    assert found.f1 == pytest.approx({"x": 1.0, "y": 1.0, "z": 0.0})
+    assert found.macro_f1 == pytest.approx(1.0)
+
+
 def test_three_labels() -> None:
     logits = torch.eye(3)[[0, 1, 2, 2]] * 4
     found = measures.measure(logits, torch.tensor([0, 1, 2, 0]), ["a"] * 4, ("x", "y", "z"))

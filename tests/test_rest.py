@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kd_lab import experiment, splits
+from kd_lab import experiment, planning, splits
 from kd_lab.errors import UserError
 from kd_lab.settings import Settings
 
@@ -53,7 +53,7 @@ def test_a_run_answers_the_rest_on_request_and_a_finished_one_later(compose: Com
     with (later.folder / "predictions" / "rest.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     settings = compose(*words)
-    run = experiment.plan(settings)
+    run = planning.plan(settings)
     cut = run.splits
     used = {splits.normal(run.rows.texts[row]) for row in (*cut.train, *cut.quiz, *cut.validation, *cut.test)}
     asked = [int(row["row"]) for row in rows]
@@ -68,6 +68,8 @@ def test_a_run_answers_the_rest_on_request_and_a_finished_one_later(compose: Com
 def test_no_rest_is_refused(compose: Compose, tmp_path: Path) -> None:
     sizes = ("data.train=0.8", "data.quiz=0.02", "data.validation=0.08", "data.test=0.1")
     words = ("method=finetune", "student=tiny-bert", "max_epochs=1", "data.holdout=row", *sizes)
-    run = experiment.plan(compose(*words, "data.rest=true"))
     with pytest.raises(UserError, match="leave no row"):
-        run.rest(tmp_path)
+        planning.plan(compose(*words, "data.rest=true")).rest(tmp_path)
+    with pytest.raises(UserError, match="leave no row"):
+        experiment.train(compose("method=kd", "teacher=tiny-bert", *words[1:], "data.rest=true"))
+    assert not list((tmp_path / "outputs").glob("*_*")), "nothing was trained first, no teacher either"

@@ -90,6 +90,27 @@ def test_a_run_goes_on_as_if_nothing_had_been(
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on a machine with one processor
+@pytest.mark.parametrize("place", ["kd_lab.evaluation.under_noise", "kd_lab.tracking.show"])
+def test_what_is_interrupted_after_its_training_trains_hardly_anything_again(
+    place: str, compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: list[str]
+) -> None:
+    words = (*SHORT, "method=finetune", "student=tiny-bert", "max_epochs=2", "trainer.checkpoint_minutes=0")
+    whole = experiment.train(compose(*words))
+    path = tmp_path / "again"
+
+    def stop(*args: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place, stop)
+        with pytest.raises(KeyboardInterrupt):
+            experiment.train(compose(*words, f"output_dir={path}"))
+    again = experiment.train(compose(*words, f"output_dir={path}"))
+    assert f"going on from step {whole.steps - 1}" in said
+    assert content(again) == content(whole)
+    assert not (again.folder / "checkpoints").exists()
+
+
 def test_the_same_command_twice_and_two_workers_give_the_same_bits(compose: Compose) -> None:
     words = (*SHORT, "noise=vocabulary", "max_epochs=1")
     first = experiment.train(compose(*words))

@@ -46,6 +46,19 @@ def test_by_sentence_no_train_text_stands_inside_a_held_out_one_or_the_reverse(s
             assert not any(contains(texts[row], texts[t]) or contains(texts[t], texts[row]) for t in splits.train)
 
 
+def test_a_text_is_in_every_root_that_holds_it_as_words() -> None:
+    draw = random.Random(0)
+    roots = [" ".join(draw.choices("abcd", k=draw.randint(1, 30))) for _ in range(60)]
+    parts = [" ".join(root.split()[start : start + draw.randint(1, 8)]) for root in roots for start in (0, 3)]
+    texts = list(dict.fromkeys(part for part in [*roots, *parts] if part))
+    inside = containing_roots(texts)
+    for text in texts:
+        around = [other for other in texts if other != text and f" {text} " in f" {other} "]
+        held = [root for root in texts if inside[root] == [root] and f" {text} " in f" {root} "]
+        assert (inside[text] == [text]) == (not around)
+        assert sorted(inside[text]) == sorted(held)
+
+
 def test_a_random_cut_would_not_hold_that() -> None:
     texts, labels = treebank()
     splits = cut(texts, labels, {"train": 60, "quiz": 5, "validation": 5, "test": 8}, "row", 0)

@@ -13,7 +13,7 @@ from yaml import YAMLError
 
 from kd_lab import locks, outcomes, sweeps, training
 from kd_lab.errors import UserError
-from kd_lab.experiment import Plan, plan
+from kd_lab.planning import Plan, plan
 from kd_lab.study import __main__ as study
 from kd_lab.study import carrying, pace, plans
 

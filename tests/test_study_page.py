@@ -279,6 +279,7 @@ def test_what_two_stages_ask_is_answered_together(twice: Path) -> None:
     narrower = stats.t.isf(0.025, 6) / stats.t.isf(0.025, 3) / 2**0.5
     wanted = narrower * (float(high_alone) - float(low_alone))
     assert float(high) - float(low) == pytest.approx(wanted, abs=0.021)
+    assert both.count("after Holm's correction") == 2, "over the two questions, on the test split"
     assert "![Differences" in both
     assert (twice / "kept" / "confirmation-and-again-differences-with-their-intervals.svg").is_file()
 

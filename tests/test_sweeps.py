@@ -9,7 +9,7 @@ import pytest
 from omegaconf import OmegaConf
 from shell import kd_lab, wandb_reads
 
-from kd_lab import outcomes, results, settings, sweeps, terminal
+from kd_lab import outcomes, planning, results, settings, sweeps, terminal
 from kd_lab.outcomes import Outcome, Sweep
 from kd_lab.results import Result
 from kd_lab.settings import CONF, Settings
@@ -186,12 +186,11 @@ def test_the_tables_of_the_slides_stand_row_by_row() -> None:
 
 
 def test_a_fine_tuned_teacher_of_the_table_is_the_teacher_of_its_other_rows(compose: Callable[..., Settings]) -> None:
-    from kd_lab import experiment
 
     words = ("models=tiny", "data=toy", "data.holdout=row")
-    alone = experiment.plan(compose(*words, experiment="table1-01-finetune-bert"))
-    (teacher,) = experiment.plan(compose(*words, experiment="table1-05-kd-bert-distilbert")).teachers
-    assert isinstance(teacher, experiment.Plan)
+    alone = planning.plan(compose(*words, experiment="table1-01-finetune-bert"))
+    (teacher,) = planning.plan(compose(*words, experiment="table1-05-kd-bert-distilbert")).teachers
+    assert isinstance(teacher, planning.Plan)
     assert teacher.fingerprint == alone.fingerprint
 
 

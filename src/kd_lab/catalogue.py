@@ -16,6 +16,7 @@ from kd_lab.origins import Origin
 FILES = [
     "config.json",
     "*.safetensors",
+    "*.safetensors.index.json",
     "tokenizer*.json",
     "special_tokens_map.json",
     "vocab*",

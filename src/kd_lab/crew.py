@@ -11,19 +11,17 @@ import sys
 from collections.abc import Sequence
 from multiprocessing import get_context
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch.multiprocessing.spawn import ProcessException, start_processes
 
 from kd_lab import memory, quiet
 from kd_lab.catalogue import Checkpoint
 from kd_lab.errors import Interrupted, UserError
-
-if TYPE_CHECKING:
-    from kd_lab.experiment import Plan
+from kd_lab.planning import Plan
 
 
-def carry_out(run: "Plan", teachers: Sequence[Checkpoint], options: dict[str, Any]) -> None:
+def carry_out(run: Plan, teachers: Sequence[Checkpoint], options: dict[str, Any]) -> None:
     """:func:`kd_lab.training.fit_and_test` by as many processes as ``run.settings.trainer.devices`` says.
 
     Raises:
@@ -54,7 +52,7 @@ def carry_out(run: "Plan", teachers: Sequence[Checkpoint], options: dict[str, An
 
 
 def _work(
-    rank: int, count: int, port: int, words: Any, run: "Plan", teachers: Sequence[Checkpoint], options: dict[str, Any]
+    rank: int, count: int, port: int, words: Any, run: Plan, teachers: Sequence[Checkpoint], options: dict[str, Any]
 ) -> None:
     os.setpgid(0, 0)  # a Ctrl-C of the terminal's reaches the parent, which hands it on once
     take_place(rank, count, port)

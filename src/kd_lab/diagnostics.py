@@ -78,6 +78,11 @@ def agreement(student: Tensor, teachers: Tensor, labels: Tensor) -> Tensor:
     return torch.stack([(student.argmax(dim=-1) == said).sum(), (said == labels).sum(), labels.new_tensor(len(labels))])
 
 
+def _stacked(steps: Sequence[Tensor]) -> Tensor:
+    """On the device of the latest: those from before an interruption came back to the processor's memory."""
+    return torch.stack([step.to(steps[-1].device) for step in steps])
+
+
 class Ledger:
     """What the steps have found and is not yet logged.
 
@@ -98,9 +103,9 @@ class Ledger:
 
     def of_epoch(self, prefix: str) -> dict[str, Tensor]:
         """The epoch's mean loss, under ``prefix``, and shares of its rows."""
-        means = {f"{prefix}train/mean_loss": torch.stack(self.losses).mean()}
+        means = {f"{prefix}train/mean_loss": _stacked(self.losses).mean()}
         if self.agreements:
-            counts = torch.stack(self.agreements).sum(dim=0).double()
+            counts = _stacked(self.agreements).sum(dim=0).double()
             ranks.add_up([counts])
             means |= {"train/agreement": counts[0] / counts[2], "teacher/train/accuracy": counts[1] / counts[2]}
         return means

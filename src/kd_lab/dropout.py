@@ -51,12 +51,12 @@ def attention(
     """Transformers' scaled-dot-product attention, written out where torch would not take a fused kernel on a CPU.
 
     That is where weights are dropped, whose mask torch draws on one thread, and under :func:`differentiable_attention`,
-    where torch looks for rows without any token to look at, which texts do not have.
+    where torch looks for rows without any token to look at.
 
     Args:
         module: the layer.
         query, key, value: [B, heads, L, width].
-        attention_mask: [B, 1, L, L], true where a token may look; None where all may.
+        attention_mask: [B, 1, L, L], true where a token may look, or nowhere if it is padding; None where all may.
         dropout: share of the attention weights that are dropped.
         scaling: of the products; 1 / √width without it.
         **options: of transformers.
@@ -73,7 +73,7 @@ def attention(
         )
     products = query @ key.transpose(-1, -2) * (scaling or query.shape[-1] ** -0.5)
     if attention_mask is not None:
-        products = products.masked_fill(~attention_mask, float("-inf"))
+        products = products.masked_fill(~attention_mask, torch.finfo(products.dtype).min)
     weights = products.softmax(dim=-1)
     if dropout:
         weights = drop(weights, dropout)

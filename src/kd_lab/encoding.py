@@ -100,19 +100,21 @@ class Encoder:
         max_length: tokens, special ones included; the tokenizer's own smaller limit goes before it.
 
     Attributes:
-        key: the same for two tokenizers that turn every text into the same ids.
+        key: the same for two that turn every text into the same ids.
     """
 
     def __init__(self, tokenizer: Any, max_length: int):
         self.tokenizer = tokenizer
         self.max_length = min(max_length, tokenizer.model_max_length)
-        self.key = _key(tokenizer)
+        self.key = f"{_key(tokenizer)}-{self.max_length}"
 
     def encode(self, texts: Sequence[str]) -> Encoded:
         """Texts without padding."""
         options = {"return_attention_mask": False, "return_token_type_ids": True}
         table = self.tokenizer(list(texts), truncation=True, max_length=self.max_length, **options) if texts else {}
-        ids, types = table.get("input_ids", []), table.get("token_type_ids", [])
+        # A text without any token is one of padding: a model needs something to read.
+        ids = [each or [self.tokenizer.pad_token_id] for each in table.get("input_ids", [])]
+        types = [each or [self.tokenizer.pad_token_type_id] for each in table.get("token_type_ids", [])]
         return Encoded(
             torch.tensor(list(chain.from_iterable(ids)), dtype=torch.int32),
             torch.tensor(list(chain.from_iterable(types)), dtype=torch.uint8),
@@ -144,4 +146,5 @@ def _key(tokenizer: Any) -> str:
     # How a file was last padded or cut says nothing about its ids.
     state = {name: part for name, part in state.items() if name not in {"truncation", "padding"}}
     state["pad"] = [tokenizer.pad_token_id, tokenizer.pad_token_type_id, tokenizer.padding_side]
+    state["cut"] = tokenizer.truncation_side
     return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()[:16]

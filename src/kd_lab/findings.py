@@ -1,23 +1,21 @@
 """From answers to a result: what a run found, in the form that is kept."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kd_lab import evaluation, fingerprint, machine, results
 from kd_lab.catalogue import Checkpoint
 from kd_lab.evaluation import Answers
 from kd_lab.models import Classifier
+from kd_lab.planning import Plan
 from kd_lab.results import DataResult, ModelResult, NoisyScores, Result, Scores, TeacherResult
-
-if TYPE_CHECKING:
-    from kd_lab.experiment import Plan
 
 Asked = Mapping[str, Answers]
 
 
 def of(
     *,
-    run: "Plan",
+    run: Plan,
     student: Classifier,
     teachers: Sequence[Classifier],
     checkpoints: Sequence[Checkpoint],
@@ -55,7 +53,7 @@ def of(
     return Result.model_validate({**_description(run), **found, **counts})
 
 
-def _description(run: "Plan") -> dict[str, Any]:
+def _description(run: Plan) -> dict[str, Any]:
     return {
         "schema": fingerprint.SCHEMA,
         "fingerprint": run.fingerprint,
@@ -71,7 +69,7 @@ def _description(run: "Plan") -> dict[str, Any]:
     }
 
 
-def _data(run: "Plan") -> DataResult:
+def _data(run: Plan) -> DataResult:
     sizes = {name: len(rows) for name, rows in run.splits.items()}
     dropped = {**run.splits.dropped, "empty": run.rows.empty}
     return DataResult(name=run.settings.data.name, digest=run.data_digest, sizes=sizes, dropped=dropped)
@@ -106,7 +104,7 @@ def _teacher(
     )
 
 
-def _origins(run: "Plan", teachers: Sequence[Checkpoint]) -> Iterator[str]:
+def _origins(run: Plan, teachers: Sequence[Checkpoint]) -> Iterator[str]:
     for name in dict.fromkeys(model.stands_for for model in (*teachers, run.student) if model.stands_for):
         yield f"a stand-in was used for {name}: the figures say nothing about {name}"
     for who, checkpoint in [("student", run.student), *(("teacher", teacher) for teacher in teachers)]:

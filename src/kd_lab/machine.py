@@ -48,7 +48,7 @@ def trainer(
     try:
         return Trainer(
             accelerator=machine.accelerator,
-            devices=machine.devices if several else _own_device(),
+            devices=machine.devices if several else _own_device(machine.accelerator),
             num_nodes=machine.num_nodes if several else 1,
             strategy=ranks.Together() if several else "auto",
             log_every_n_steps=machine.log_every_n_steps,
@@ -58,7 +58,7 @@ def trainer(
             enable_progress_bar=bars,
             **QUIET | options,
         )
-    except (MisconfigurationException, ValueError, RuntimeError) as error:
+    except (MisconfigurationException, TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"trainer.accelerator={machine.accelerator}: {str(error).splitlines()[0]}") from error
 
 
@@ -70,6 +70,6 @@ def processor(accelerator: str) -> str:
     return f"{results.processor()}, {widest}, {threads} thread{'s' if threads > 1 else ''}"
 
 
-def _own_device() -> int | list[int]:
+def _own_device(accelerator: str) -> int | list[int]:
     """One; among several processes each has its own GPU."""
-    return [rank.local()] if rank.among_others() and torch.cuda.is_available() else 1
+    return [rank.local()] if accelerator != "cpu" and rank.among_others() and torch.cuda.is_available() else 1

@@ -34,7 +34,7 @@ class Measures(BaseModel):
         accuracy: in [0, 1].
         loss: mean cross-entropy in nats.
         f1: of each label, in [0, 1].
-        macro_f1: their mean.
+        macro_f1: their mean, without labels that neither stand nor are answered here.
         calibration_error: expected calibration error in [0, 1], 15 bins of equal width (Guo et al., arXiv 1706.04599).
         confusion: [label][prediction], counts.
         by_length: accuracy by words per text.
@@ -60,7 +60,7 @@ def measure(logits: Tensor, labels: Tensor, texts: Sequence[str], label_names: S
         accuracy=multiclass_accuracy(logits, labels, classes, average="micro").item(),
         loss=cross_entropy(logits, labels).item(),
         f1=dict(zip(label_names, each.tolist(), strict=True)),
-        macro_f1=each.mean().item(),
+        macro_f1=multiclass_f1_score(logits, labels, classes, average="macro").item(),
         calibration_error=error.item(),
         confusion=multiclass_confusion_matrix(logits, labels, classes).tolist(),
         by_length=_by_length(logits.argmax(dim=-1) == labels, texts),

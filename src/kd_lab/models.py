@@ -32,7 +32,10 @@ class Classifier(nn.Module):
     def __init__(self, name: str, model: Any, encoder: Encoder):
         super().__init__()
         self.name, self.model, self.encoder = name, model, encoder
-        self.takes = frozenset(inspect.signature(model.forward).parameters)
+        if hasattr(model, "score"):  # decoders answer at the last token that is no padding
+            model.config.pad_token_id = encoder.tokenizer.pad_token_id
+        # GPT-2's kin would take token types for words.
+        self.takes = frozenset(inspect.signature(model.forward).parameters) & {*encoder.tokenizer.model_input_names}
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits [B, C]."""
@@ -131,16 +134,15 @@ def load(checkpoint: Checkpoint, label_names: Sequence[str], max_length: int, *,
         checkpoint: where it lies.
         label_names: of the C labels, in order.
         max_length: in tokens.
-        trained: refuse a checkpoint whose head or body is not wholly there.
+        trained: refuse a checkpoint whose head or body is not wholly there, or whose labels are in another order.
 
     Raises:
         UserError: if the folder does not hold such a model.
     """
     options: dict[str, Any] = {"num_hidden_layers": checkpoint.layers} if checkpoint.layers else {}
-    labels = {"id2label": dict(enumerate(label_names)), "label2id": {name: i for i, name in enumerate(label_names)}}
     try:
-        config = AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=False, **options, **labels)
-        config.problem_type = "single_label_classification"
+        config = AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=False, **options)
+        own = _rename_labels(config, label_names)
         model, info = AutoModelForSequenceClassification.from_pretrained(
             checkpoint.folder,
             config=config,
@@ -153,6 +155,8 @@ def load(checkpoint: Checkpoint, label_names: Sequence[str], max_length: int, *,
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"{checkpoint.name}: {checkpoint.folder} holds no model that fits: {reason}") from error
+    if trained:
+        _refuse_another_order(checkpoint, own, label_names)
     missing = sorted(info["missing_keys"])
     allowed = () if trained else ("classifier.", "pre_classifier.", "score.", "pooler.")
     if unexpected := [key for key in missing if not any(part in f"{key}." for part in allowed)]:
@@ -162,6 +166,24 @@ def load(checkpoint: Checkpoint, label_names: Sequence[str], max_length: int, *,
     quicken(model)
     excerpt.enable(model)
     return Classifier(checkpoint.name, model.train(), Encoder(tokenizer, min(max_length, _positions(config))))
+
+
+def _rename_labels(config: Any, names: Sequence[str]) -> list[str]:
+    """What the labels were called, in order."""
+    before = [str(config.id2label[number]) for number in sorted(config.id2label)]
+    config.id2label, config.label2id = dict(enumerate(names)), {name: number for number, name in enumerate(names)}
+    config.problem_type = "single_label_classification"
+    return before
+
+
+def _refuse_another_order(checkpoint: Checkpoint, own: Sequence[str], wanted: Sequence[str]) -> None:
+    """It would be read wrongly, and where that is still right oftener than chance nothing would show it."""
+    plain, other = ([name.casefold() for name in names] for names in (own, wanted))
+    if plain != other and sorted(plain) == sorted(other):
+        raise UserError(
+            f"{checkpoint.name} numbers its labels {', '.join(own)}, the data {', '.join(wanted)}: put the rows of its "
+            "classifier and its id2label into the data's order, or choose another"
+        )
 
 
 def _tokenizer(folder: Path, vocabulary: int) -> Any:

@@ -1,13 +1,14 @@
 """Which rows train, which make the quiz, which validate and which test: functions of the texts and a seed."""
 
 import random
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 from kd_lab.errors import UserError
 
+HEAD = 4  # words
 Size = int | float
 """A whole number counts texts; a fraction below 1 is a share of the distinct texts."""
 
@@ -174,7 +175,9 @@ def containing_roots(texts: Sequence[str]) -> dict[str, list[str]]:
     itself a text. What stands inside a text stands inside that text's roots, so the runs of the roots suffice.
     """
     inside: dict[str, list[str]] = {text: [] for text in texts}
-    lengths = Counter(text.count(" ") + 1 for text in inside)
+    lengths: dict[str, set[int]] = defaultdict(set)
+    for text in inside:
+        lengths[_head(text)].add(text.count(" ") + 1)
     for text in sorted(inside, key=lambda text: text.count(" "), reverse=True):
         if inside[text]:
             continue
@@ -185,9 +188,17 @@ def containing_roots(texts: Sequence[str]) -> dict[str, list[str]]:
     return inside
 
 
-def _runs(text: str, lengths: Iterable[int]) -> Iterable[str]:
+def _head(text: str) -> str:
+    """Its first words: as many as there may be in a head."""
+    return " ".join(text.split(" ", HEAD)[:HEAD])
+
+
+def _runs(text: str, lengths: Mapping[str, set[int]]) -> Iterable[str]:
+    """The runs of words in ``text`` that begin as a text does, by its head, and are as long: few of all its runs."""
     starts = [0, *(i + 1 for i, character in enumerate(text) if character == " ")]
     ends = [*(start - 1 for start in starts[1:]), len(text)]
-    for length in lengths:
-        for first in range(len(starts) - length + 1):
-            yield text[starts[first] : ends[first + length - 1]]
+    for first, start in enumerate(starts):
+        for last in range(first, min(first + HEAD, len(ends))):
+            for length in lengths.get(text[start : ends[last]], ()):
+                if first + length <= len(ends):
+                    yield text[start : ends[first + length - 1]]

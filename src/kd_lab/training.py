@@ -5,7 +5,7 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lightning import seed_everything
 from lightning.pytorch.loggers import Logger
@@ -34,15 +34,13 @@ from kd_lab.fitting import Fitting
 from kd_lab.methods.finetune import Finetune
 from kd_lab.models import TeacherEnsemble
 from kd_lab.optimization import Optimization
+from kd_lab.planning import Plan
 from kd_lab.results import Result
 from kd_lab.stopping import between_steps
 
-if TYPE_CHECKING:
-    from kd_lab.experiment import Plan
-
 
 def fit_and_test(
-    run: "Plan", teachers: Sequence[Checkpoint], *, one_of_many: bool = False, asked_for: bool = True
+    run: Plan, teachers: Sequence[Checkpoint], *, one_of_many: bool = False, asked_for: bool = True
 ) -> Result:
     """Carry out ``run`` with its teachers, all of them at hand.
 
@@ -102,7 +100,7 @@ class Training:
         teachers: checkpoint of each member.
     """
 
-    def __init__(self, run: "Plan", teachers: Sequence[Checkpoint]):
+    def __init__(self, run: Plan, teachers: Sequence[Checkpoint]):
         quiet.libraries()
         quiet.transformers()
         self.run, self.settings, self.checkpoints = run, run.settings, teachers
@@ -202,6 +200,7 @@ class Training:
         )
         tracking.show(loggers, result, evaluation.wrong(answers["test"], self.run.rows))
         result.write(self.folder)
+        shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)  # until now it could go on from them
         return result
 
     def _members(self) -> Iterator[models.Classifier]:
@@ -247,4 +246,3 @@ class Training:
         (folder / "splits.json").write_text(json.dumps(dict(run.splits.items())) + "\n", encoding="utf-8")
         composed = self.settings.model_dump(mode="json", by_alias=True, exclude_unset=True)
         (folder / "config.yaml").write_text(OmegaConf.to_yaml(composed), encoding="utf-8")
-        shutil.rmtree(folder / "checkpoints", ignore_errors=True)

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from kd_lab import locks, results
 from kd_lab.errors import UserError
-from kd_lab.experiment import Plan, carry_out, plan
+from kd_lab.experiment import carry_out
+from kd_lab.planning import Plan, plan
 from kd_lab.results import Result
 from kd_lab.study.plans import Job
 
