@@ -77,7 +77,7 @@ def ask(words: Sequence[str]) -> Question:
     rows = sources.load(data)
     numbers: Sequence[int] = range(len(rows.texts))
     if split != "all":
-        cut = splits.cut(rows.texts, rows.labels, data.sizes, data.holdout, data.seed, rows.validation)
+        cut = sources.cut(rows, data)
         numbers = dict(cut.items())[split]
     return Question(checkpoint, found.home, checked, finished.numbered_by(checkpoint, rows), numbers, split)
 

@@ -138,7 +138,7 @@ def plan(settings: Settings) -> Plan:
 def _data(data: Data, stamp: tuple[object, ...]) -> tuple[Rows, Splits, str]:
     """Once for all jobs of a sweep; ``stamp`` changes with the files."""
     rows = sources.load(data)
-    cut = splits.cut(rows.texts, rows.labels, data.sizes, data.holdout, data.seed, rows.validation)
+    cut = sources.cut(rows, data)
     return rows, cut, fingerprint.data_digest(rows, cut, data.max_length)
 
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
 
-from kd_lab import downloads, quiet, toy
+from kd_lab import downloads, quiet, splits, toy
 from kd_lab.errors import UserError
 from kd_lab.settings import Data
+from kd_lab.splits import Splits
 
 SENTIMENT = ("negative", "positive")
 SST2_FILES = ("train.tsv", "dev.tsv")
@@ -49,6 +50,11 @@ def load(data: Data) -> Rows:
     if len(rows.label_names) < 2:
         raise UserError(f"data={data.name} has the one label {rows.label_names}; a classifier needs at least two")
     return rows
+
+
+def cut(rows: Rows, data: Data) -> Splits:
+    """Which of ``rows`` are train, quiz, validation and test, as ``data`` has it: :func:`kd_lab.splits.cut`."""
+    return splits.cut(rows.texts, rows.labels, data.sizes, data.holdout, data.seed, rows.validation)
 
 
 def stamp(path: Path | None) -> tuple[object, ...]:

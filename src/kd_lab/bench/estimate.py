@@ -14,7 +14,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from kd_lab import catalogue, doors, settings, sources, splits, teachers, terminal
+from kd_lab import catalogue, doors, settings, sources, teachers, terminal
 from kd_lab.errors import UserError
 from kd_lab.settings import Data, Settings
 
@@ -219,7 +219,7 @@ def _lengths(folder: Path, data: Data) -> tuple[list[int], list[int]]:
     from kd_lab.encoding import Encoder
 
     rows = sources.load(data)
-    cut = splits.cut(rows.texts, rows.labels, data.sizes, data.holdout, data.seed, rows.validation)
+    cut = sources.cut(rows, data)
     encoder = Encoder(AutoTokenizer.from_pretrained(folder, trust_remote_code=False), data.max_length)
     train, quiz = (encoder.encode([rows.texts[n] for n in part]).lengths.tolist() for part in (cut.train, cut.quiz))
     return train, quiz

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from kd_lab import memory, sources, splits, turns
+from kd_lab import memory, sources, turns
 from kd_lab.bench.table import Line
 from kd_lab.bench.variants import Bench, Variant
 from kd_lab.settings import Data
@@ -45,4 +45,4 @@ def _in_a_fresh_process(variant: Variant, bench: Bench, rows: Rows, cut: Splits)
 @lru_cache(maxsize=8)
 def _data(data: Data) -> tuple[Rows, Splits]:
     rows = sources.load(data)
-    return rows, splits.cut(rows.texts, rows.labels, data.sizes, data.holdout, data.seed, rows.validation)
+    return rows, sources.cut(rows, data)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kd_lab import downloads, finished, predicting, sources, splits
+from kd_lab import downloads, finished, predicting, sources
 from kd_lab.export import runtimes
 from kd_lab.export.record import PATHS, Format, Order, Weights
 from kd_lab.finished import Finished
@@ -46,7 +46,7 @@ def texts_of(found: Finished, count: int) -> tuple[list[str], list[int], dict[st
     """
     data = found.settings.data
     rows = finished.numbered_by(found.checkpoint, sources.load(data))
-    cut = dict(splits.cut(rows.texts, rows.labels, data.sizes, data.holdout, data.seed, rows.validation).items())
+    cut = dict(sources.cut(rows, data).items())
     numbers: list[int] = []
     counts: dict[str, int] = {}
     for name in SPLITS:
