@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from kd_lab import checkpoints, experiment, locks, terminal
+from kd_lab import checkpoints, experiment, locks, planning, terminal
 from kd_lab.checkpoints import Files
 from kd_lab.distiller import Distiller
-from kd_lab.errors import Interrupted
+from kd_lab.errors import Interrupted, UserError
 from kd_lab.results import Result
 from kd_lab.settings import Settings
 
@@ -252,6 +252,20 @@ def test_a_lock_is_waited_for_and_goes_with_the_process_that_held_it(tmp_path: P
     with locks.held(tmp_path / "run", "a run"):
         pass
     assert len(said) == 1
+
+
+def test_one_of_several_processes_does_not_wait(compose: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others would begin without it, and then wait for it for a day."""
+    words = compose(*SHORT, "method=finetune", "student=tiny-bert")
+    command = [sys.executable, "-c", HOLDER, str(planning.plan(words).folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        monkeypatch.setenv("RANK", "0")
+        with pytest.raises(UserError, match="is at work on finetune: tiny-bert on toy"):
+            experiment.train(words)
+        other.kill()
 
 
 def test_a_run_that_another_process_finished_meanwhile_is_found(

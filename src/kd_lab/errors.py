@@ -5,8 +5,12 @@ class UserError(Exception):
     """Something that only the user can put right; its text is one line that says what to do."""
 
 
-class BusyError(Exception):
-    """Another process is at work on the run that its text names."""
+class BusyError(UserError):
+    """Another process is at work on the run ``title``, and nobody waits for it."""
+
+    def __init__(self, title: str):
+        super().__init__(f"another process is at work on {title}: run this again when it has ended")
+        self.title = title
 
 
 class Interrupted(KeyboardInterrupt):

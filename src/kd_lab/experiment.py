@@ -38,13 +38,14 @@ def carry_out(run: Plan, *, one_of_many: bool = False, asked_for: bool = True, w
 
     Raises:
         UserError: for what only the user can put right.
-        BusyError: if another process is at work and nobody waits.
+        BusyError: if another process is at work and nobody waits, as nobody does among several processes.
     """
     if result := _found(run, asked_for=asked_for):
         return result
     results.refuse_unwritable(run.settings.output_dir)
-    # Among several processes the first one holds it for all.
-    with nullcontext() if rank.number() else locks.held(run.folder, run.title, wait=wait):
+    # Among several processes the first one holds it for all; if it waited, the others would begin without it.
+    alone = not rank.among_others()
+    with nullcontext() if rank.number() else locks.held(run.folder, run.title, wait=wait and alone):
         # Whoever held it may have finished this very run.
         if result := _found(run, asked_for=asked_for):
             return result

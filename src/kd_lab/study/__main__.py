@@ -108,7 +108,7 @@ def _run(todo: Sequence[Job], keep: Path | None) -> bool:
         try:
             failed |= sweeps.attempt(job.folder, job.number, job.words, train, debug=job.settings.debug) is None
         except BusyError as error:  # since one looked
-            terminal.say(f"another process is at work on {error}: something else first")
+            terminal.say(f"another process is at work on {error.title}: something else first")
             continue
         waiting.remove(job)
         if (took := pace.took(job)) is not None:
