@@ -111,6 +111,25 @@ def test_what_is_interrupted_after_its_training_trains_hardly_anything_again(
     assert not (again.folder / "checkpoints").exists()
 
 
+def test_sigterm_in_an_evaluation_is_not_lost(
+    compose: Compose, monkeypatch: pytest.MonkeyPatch, said: list[str]
+) -> None:
+    words = compose(*SHORT, "method=finetune", "student=tiny-bert", "max_epochs=2", "trainer.checkpoint_minutes=0")
+    original = Distiller.predict_step
+
+    def told(self, batch, index):  # type: ignore[no-untyped-def]
+        os.kill(os.getpid(), signal.SIGTERM)
+        return original(self, batch, index)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Distiller, "predict_step", told)
+        with pytest.raises(Interrupted, match="goes on") as caught:
+            experiment.train(words)
+    assert caught.value.signal == signal.SIGTERM
+    assert experiment.train(words).steps == 40
+    assert "going on from step 39" in said
+
+
 def test_the_same_command_twice_and_two_workers_give_the_same_bits(compose: Compose) -> None:
     words = (*SHORT, "noise=vocabulary", "max_epochs=1")
     first = experiment.train(compose(*words))

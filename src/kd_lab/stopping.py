@@ -51,6 +51,9 @@ def between_steps(trainer: Trainer, wish: Wish | None = None) -> Iterator[None]:
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
     try:
         yield
+        # In an evaluation Lightning notes SIGTERM and goes on.
+        if trainer.received_sigterm:
+            raise Interrupted("interrupted; the same command goes on", signal.SIGTERM)
     except Stopped as stopped:
         assert wish is not None
         # The signal may have been another process's.
