@@ -58,7 +58,8 @@ def test_without_the_package_registry_one_line_says_so(network: str, silent_serv
         "PIP_CONFIG_FILE": os.devnull,
         "PIP_INDEX_URL": index,
         "PIP_FIND_LINKS": "",
-        "PIP_DEFAULT_TIMEOUT": "8",
+        # Waited for twice: 6 s with the one retry, 18 and more with pip's own five.
+        "PIP_DEFAULT_TIMEOUT": "3",
         "KD_LAB_CACHE": str(tmp_path / "cache"),
     }
     start = time.monotonic()
