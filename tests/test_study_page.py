@@ -96,7 +96,7 @@ def test_verdicts_are_those_of_the_t_test(desk: Path, page: str) -> None:
     assert "**" not in beside, "no verdict on what the stage is not judged on"
     assert "- It is the method. Better in 2 of the 2 comparisons that it needs: **it holds**." in page
     assert "- It is the control. Better in 1 of the 2 comparisons that it needs: **it was not shown**." in page
-    assert "- More than its control? *MetaDistil* less *the control*: " in page
+    assert "- More than its control? *MetaDistil* minus *the control*: " in page
     assert re.findall(r"^\| 2 \| MetaDistil \| # (\d) \| 4 \|", page, re.MULTILINE) == ["1", "3"] * 2
     assert page.index("### Large holdout") < page.index("### Results"), "first what the stage is judged on"
     assert [page.index(f"On the {split} split.") for split in ("rest", "test")] == sorted(
@@ -220,7 +220,7 @@ def test_a_plan_that_cannot_be_judged_is_refused(old: str, new: str, said: str, 
 )
 def test_an_answer_says_what_speaks_against_it(found: dict[str, Any], said: str) -> None:
     line = answer({"test": compared(**found), "rest": None})
-    assert line.startswith(r"- Is it? *the \*one\** less *the other*: ")
+    assert line.startswith(r"- Is it? *the \*one\** minus *the other*: ")
     assert line.replace("\\", "").endswith(f"{said}.")
 
 
@@ -331,7 +331,7 @@ def test_nothing_is_answered_before_all_runs_are_there(desk: Path, tmp_path: Pat
     page = (tmp_path / "results.md").read_text(encoding="utf-8")
     assert "11 of 12 runs" in page
     assert "From [confirmation](#confirmation), 11 of 12 runs, on" in page
-    assert "Answered when all runs are there:\n\n- Does MetaDistil help? *MetaDistil* less *distillation*\n" in page
+    assert "Answered when all runs are there:\n\n- Does MetaDistil help? *MetaDistil* minus *distillation*\n" in page
     assert "p =" not in page
     assert "###" not in page
     assert ".svg" not in page

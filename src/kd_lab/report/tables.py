@@ -47,7 +47,7 @@ SUMMARY: Columns = {
 TESTS: Columns = {
     "#": ("{number}",),
     "setting": ("{setting}",),
-    "less": ("# {against number}",),
+    "minus": ("# {against number}",),
     "n": ("{seeds in common}",),
     "difference": ("{difference}",),
     "95% t interval": ("[{low}, {high}]",),
@@ -84,7 +84,7 @@ EXPORTS: Columns = {
     "MB": ("{megabytes}",),
     "of folder": ("{of folder}",),
     "accuracy %": ("{exported}",),
-    "less original": ("{exported difference}",),
+    "minus original": ("{exported difference}",),
     "same label %": ("{same label}",),
     "largest logit difference": ("{largest logit difference}",),
     "on rows": ("{exported rows}",),

@@ -53,7 +53,7 @@ def picture(stage: Stage, tested: Tested, key: str) -> Picture:
     """All differences, of which there is at least one."""
     by_question = zip(*tested.by_split.values(), strict=True)
     asked = {
-        f"{question} {' less '.join(pair)}": {
+        f"{question} {' minus '.join(pair)}": {
             split: one for split, one in zip(tested.by_split, found, strict=True) if one
         }
         for (question, pair), found in zip(stage.questions.items(), by_question, strict=True)
@@ -70,7 +70,7 @@ def test_tables(group: Group, tested: Tested) -> Iterator[str]:
 
 def _asked(question: tuple[str, tuple[str, str]]) -> str:
     asked, pair = question
-    return f"- {in_markdown(asked)} {' less '.join(f'*{in_markdown(name)}*' for name in pair)}"
+    return f"- {in_markdown(asked)} {' minus '.join(f'*{in_markdown(name)}*' for name in pair)}"
 
 
 def _line(question: tuple[str, tuple[str, str]], by_split: Mapping[str, Comparison | None]) -> str:

@@ -27,7 +27,7 @@ class Stage(Section):
         seeds: of every row.
         rows: the words of each setting, listed, or by the names that they are to have in tables.
         split: that the stage is judged on.
-        questions: that are tested, each by the names of two rows: the first less the second.
+        questions: that are tested, each by the names of two rows: the first minus the second.
         claims: each with the questions that all have to be answered with *better* for it to hold.
     """
 
