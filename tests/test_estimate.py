@@ -63,6 +63,8 @@ def test_steps_cost_what_the_page_says() -> None:
     assert estimate.cost(finetune).operations == pytest.approx(3 * s * one)
     assert estimate.cost(kd).operations == pytest.approx((3 * s + t / 15) * one)
     assert estimate.cost(noisy).operations == pytest.approx((3 * s + t) * one)
+    labels = composed("table1-05-kd-bert-distilbert", "noise=labels")
+    assert estimate.cost(labels) == estimate.cost(kd), "teachers do not read labels"
     assert estimate.cost(meta).operations == pytest.approx((7 * s + 3 * q * s + 4 * t) * one)
     assert estimate.cost(warm).operations - estimate.cost(meta).operations == pytest.approx(3 * s * one / 15)
     often = composed("table1-08-metadistil-bert-distilbert", "method.teacher_every=4")

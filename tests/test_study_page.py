@@ -84,7 +84,7 @@ def test_verdicts_are_those_of_the_t_test(desk: Path, page: str) -> None:
     meta = [a for name, a in sorted(accuracies.items()) if name.startswith("metadistil")]
     plain = [a for name, a in sorted(accuracies.items()) if name.startswith("kd") and "lr-1" not in name]
     p = stats.ttest_rel(meta, plain).pvalue
-    pattern = r"^- Does MetaDistil help\? \*MetaDistil\* less \*distillation\*: (.*)$"
+    pattern = r"^- Does MetaDistil help\? \*MetaDistil\* minus \*distillation\*: (.*)$"
     (line,) = re.findall(pattern, page, re.MULTILINE)
     difference = 100 * (sum(meta) - sum(plain)) / 4
     assert p < 0.05 < 1

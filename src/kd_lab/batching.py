@@ -44,7 +44,7 @@ class TrainBatches(Sampler[list[Key]]):
         lengths: tokens per row.
         batch_size: rows per batch.
         seed: the run's seed.
-        epoch: the first epoch's number; each pass over the sampler goes to the next. Warm-up epochs are negative.
+        epoch: the first epoch's number. Warm-up epochs are negative.
     """
 
     def __init__(self, lengths: Sequence[int], batch_size: int, seed: int, epoch: int = 0):

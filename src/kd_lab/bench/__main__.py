@@ -54,7 +54,8 @@ def _tell(words: Sequence[str], lines: Sequence[Line], path: Path, before: tuple
 
     table.show(lines, before[1] if before else None)
     table.show_passes(lines)
-    table.dump(words, lines).write(path)
+    book = table.Book(machine=results.machine(), versions=results.versions(), words=list(words), lines=list(lines))
+    book.write(path)
     picture.draw(lines, path.with_suffix(".png"))
     if before:
         terminal.say(f"before: {before[0]}")

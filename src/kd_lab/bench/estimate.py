@@ -122,7 +122,7 @@ def cost(run: Settings) -> Cost:
         held, kept = 3 * student.parameters, kept + tokens.longest * sum(member.kept for member in members)
     elif members:
         # Teachers that stand still are asked once, unless noise changes what they read.
-        again = run.noise_in_words != "none" and run.noise.teacher_sees == "noisy"
+        again = run.noise_in_words != "none" and run.noise.name != "labels" and run.noise.teacher_sees == "noisy"
         passes = 3 * s + (t if again else t / run.max_epochs)
         held = sum(member.parameters for member in members)
     else:

@@ -18,6 +18,7 @@ from kd_lab.bench.variants import ROWS, Bench, Variant
 from kd_lab.data import OneAhead, TextDataModule
 from kd_lab.distiller import Distiller
 from kd_lab.encoding import Batch, Encoder
+from kd_lab.hypergradient import from_labels
 from kd_lab.models import TeacherEnsemble
 from kd_lab.optimization import Optimization
 from kd_lab.sources import Rows
@@ -114,8 +115,9 @@ class Stopwatch(Callback):
         return 1 <= index < self.warm_up
 
     def _walk(self, method: Distiller, batch: Batch, step: int) -> None:
-        if not self.walks or (method.micro_batch_size is not None and method.micro_batch_size < len(batch)):
-            return
+        in_parts = method.micro_batch_size is not None and method.micro_batch_size < len(batch)
+        if not self.walks or in_parts or getattr(method, "hypergradient", None) is from_labels:
+            return  # steps of other passes than are walked
 
         def timed(name: str, run: Callable[[], T]) -> T:
             start = time.perf_counter()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from itertools import chain
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -14,9 +15,9 @@ from kd_lab.encoding import Batch
 from kd_lab.hypergradient import (
     assumed_step,
     finite_difference,
+    forward_mode,
     forward_slope,
     quiz_gradient,
-    reverse_mode,
     reverse_slope,
     unrolled,
 )
@@ -41,10 +42,8 @@ def walk(method: Distiller, batch: Batch, step: int, watch: Watch) -> None:
         _published(method, batch, step, watch)
     elif isinstance(method, MetaDistil) and step % method.teacher_every:
         _plain(method, batch, watch)
-    elif isinstance(method, MetaDistil) and method.hypergradient is unrolled:
-        _unrolled(method, batch, step, watch)
     elif isinstance(method, MetaDistil):
-        _from_tangent(method, batch, step, watch)
+        _metadistil(method, batch, step, watch)
     else:
         _plain(method, batch, watch)
 
@@ -58,7 +57,7 @@ def _plain(method: Distiller, batch: Batch, watch: Watch) -> None:
     _move(method, 0, "student", watch)
 
 
-def _from_tangent(method: MetaDistil, batch: Batch, step: int, watch: Watch) -> None:
+def _metadistil(method: MetaDistil, batch: Batch, step: int, watch: Watch) -> None:
     quiz = method.quiz_of(step)
     with method.student.excerpt(batch, *quiz):
         with method.teachers.excerpt(batch):
@@ -66,41 +65,38 @@ def _from_tangent(method: MetaDistil, batch: Batch, step: int, watch: Watch) -> 
             part = lesson.parts[0]
             logits = watch("student forward", lambda: part.student_logits(lesson.student))
             members = watch("teachers forward with graph", lambda: [member() for member in part.teacher_logits])
-            taught = torch.stack([member.detach() for member in members])
-            slope = _slope(part, logits, taught)
-            way = reverse_slope if method.hypergradient is reverse_mode else partial(forward_slope, _along(method))
-            slopes, tangent = watch("student backward", lambda: way(lesson, part, logits, slope))
-            assumed = watch("assumed step", lambda: _assumed(lesson, slopes))
-            _, along = watch("quiz", lambda: quiz_gradient(lesson, assumed))
-            watch("tangent", lambda: tangent(along))
-            told = watch("teachers backward", lambda: _told(lesson, members))
-            _accept(method, told, watch)
-        _move(method, 1, "teachers", watch)
-        _teachers_now(method, batch, watch)
-        _student_backward(method, part.distillation_loss(logits, taught), watch, "student backward again")
-    _move(method, 0, "student", watch)
-
-
-def _unrolled(method: MetaDistil, batch: Batch, step: int, watch: Watch) -> None:
-    quiz = method.quiz_of(step)
-    with method.student.excerpt(batch, *quiz):
-        with method.teachers.excerpt(batch):
-            lesson = method.lesson(batch, quiz)
-            part, theta = lesson.parts[0], tuple(lesson.student.values())
-            phi = tuple(parameter for member in lesson.teachers for parameter in member)
-            logits = watch("student forward", lambda: part.student_logits(lesson.student))
-            members = watch("teachers forward with graph", lambda: [member() for member in part.teacher_logits])
-            loss = part.distillation_loss(logits, torch.stack(members))
-            slopes = watch("student backward with graph", lambda: _slopes(loss, theta, create_graph=True))
-            assumed = watch("assumed step", lambda: assumed_step(lesson, slopes))
-            quiz_loss = watch("quiz forward", lambda: _sum([part(assumed) for part in lesson.quiz_losses]))
-            told = watch("second-order backward", lambda: _slopes(quiz_loss, phi))
-            _accept(method, told, watch)
+            teach = _by_unrolling if method.hypergradient is unrolled else _by_tangent
+            _accept(method, teach(method, lesson, logits, members, watch), watch)
         _move(method, 1, "teachers", watch)
         _teachers_now(method, batch, watch)
         again = part.distillation_loss(logits, torch.stack(members).detach())
         _student_backward(method, again, watch, "student backward again")
     _move(method, 0, "student", watch)
+
+
+def _by_tangent(
+    method: MetaDistil, lesson: Lesson, logits: Tensor, members: list[Tensor], watch: Watch
+) -> tuple[Tensor, ...]:
+    part = lesson.parts[0]
+    slope = _slope(part, logits, torch.stack(members).detach())
+    forward = method.hypergradient in (forward_mode, finite_difference)
+    way = partial(forward_slope, _along(method)) if forward else reverse_slope
+    slopes, tangent = watch("student backward", lambda: way(lesson, part, logits, slope))
+    assumed = watch("assumed step", lambda: _assumed(lesson, slopes))
+    _, along = watch("quiz", lambda: quiz_gradient(lesson, assumed))
+    watch("tangent", lambda: tangent(along))
+    return watch("teachers backward", lambda: _told(lesson, members))
+
+
+def _by_unrolling(
+    method: MetaDistil, lesson: Lesson, logits: Tensor, members: list[Tensor], watch: Watch
+) -> tuple[Tensor, ...]:
+    loss = lesson.parts[0].distillation_loss(logits, torch.stack(members))
+    theta, phi = tuple(lesson.student.values()), tuple(chain(*lesson.teachers))
+    slopes = watch("student backward with graph", lambda: _slopes(loss, theta, create_graph=True))
+    assumed = watch("assumed step", lambda: assumed_step(lesson, slopes))
+    quiz_loss = watch("quiz forward", lambda: _sum([part(assumed) for part in lesson.quiz_losses]))
+    return watch("second-order backward", lambda: _slopes(quiz_loss, phi))
 
 
 def _published(method: Published, batch: Batch, step: int, watch: Watch) -> None:

@@ -1,6 +1,6 @@
 """Each variant in fresh processes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -22,18 +22,10 @@ def measure(bench: Bench, variants: Sequence[Variant], lines: Sequence[Line]) ->
     """Measure every variant ``bench.repeats`` times, and add what was found to its line."""
     memory.keep_freed()
     steps = [
-        Measured(variant.name, _in_a_fresh_process, (variant, bench, *_data(variant.settings.data)), _keeping(line))
+        Measured(variant.name, _in_a_fresh_process, (variant, bench, *_data(variant.settings.data)), line.add)
         for variant, line in zip(variants, lines, strict=True)
     ]
     turns.take(steps, bench.repeats, "kinds of steps", PRELOADED)
-
-
-def _keeping(line: Line) -> Callable[["Measurement"], str]:
-    def keep(found: "Measurement") -> str:
-        line.add(found.model_dump())
-        return f"{1000 * found.seconds:,.0f} ms a step"
-
-    return keep
 
 
 def _in_a_fresh_process(variant: Variant, bench: Bench, rows: Rows, cut: Splits) -> "Measurement":

@@ -3,7 +3,7 @@
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ValidationError
 from rich import box
@@ -12,6 +12,9 @@ from rich.table import Table
 
 from kd_lab import results, terminal
 from kd_lab.errors import UserError
+
+if TYPE_CHECKING:
+    from kd_lab.bench.measurement import Measurement
 
 FOLDER = "bench"
 COLUMNS = ("ms", "±%", "rows/s", "floor ms", "× floor", "data %", "MB", "GFLOP", "% of peak", "cosine", "before")
@@ -36,10 +39,11 @@ class Line(BaseModel):
         """Row and axes in words."""
         return " ".join([self.row, *self.axes])
 
-    def add(self, found: dict[str, Any]) -> None:
-        """One more process."""
-        for name, value in found.items():
+    def add(self, found: "Measurement") -> str:
+        """One more process, in a few words."""
+        for name, value in found.model_dump().items():
             getattr(self, name).append(value)
+        return f"{1000 * found.seconds:,.0f} ms a step"
 
     @property
     def milliseconds(self) -> float:
@@ -144,8 +148,3 @@ def show_passes(lines: Sequence[Line]) -> None:
         parts = [f"{name} {ms:.1f}" for name, ms in line.parts.items() if ms >= 0.05]
         if parts and line.floor:
             terminal.say(f"{line.name}: {', '.join(parts)}; the rest {line.milliseconds - line.floor:.1f}")
-
-
-def dump(words: Sequence[str], lines: Sequence[Line]) -> Book:
-    """The file of a bench."""
-    return Book(machine=results.machine(), versions=results.versions(), words=list(words), lines=list(lines))

@@ -43,7 +43,7 @@ PUBLISHED = (
     "precision=float32",
     "micro_batch_size=null",
 )
-FIXED = ("method.hypergradient", "precision", "micro_batch_size")
+FIXED = ("method.hypergradient", "method.teacher_every", "precision", "micro_batch_size")
 ROWS = {
     "finetune": Row(("method=finetune",), fixed=("teacher",)),
     "kd": Row(("method=kd",)),

@@ -38,15 +38,17 @@ class Reader:
         return {name: np.array([getattr(e, COLUMNS[name]) for e in encodings], dtype=np.int64) for name in self.names}
 
 
-def start(folder: Path, kind: str, threads: int = 1) -> Run:
-    """Load the weights of the format ``kind`` for ``threads`` threads."""
-    return _in_torch(folder, threads) if kind == "folder" else _in_onnxruntime(folder / PATHS[kind], threads)
+def start(folder: Path, kind: str, threads: int = 0) -> Run:
+    """Load the weights of the format ``kind``; ``threads`` are onnxruntime's, 0 for one on each core.
+
+    Torch's are the process's: who wants others sets them.
+    """
+    return _in_torch(folder) if kind == "folder" else _in_onnxruntime(folder / PATHS[kind], threads)
 
 
-def _in_torch(folder: Path, threads: int) -> Run:
+def _in_torch(folder: Path) -> Run:
     import torch
 
-    torch.set_num_threads(threads)
     model = in_transformers(folder)
 
     def run(inputs: Inputs) -> NDArray[np.float32]:

@@ -3,7 +3,7 @@ each other.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -142,19 +142,11 @@ def _measure(ways: Ways, lines: Sequence[Line], folders: Sequence[Path], texts: 
             f"{line.model} {speeds.RUNTIMES[line.format]}",
             _in_a_fresh_process,
             (folder, line.format, line.threads, texts),
-            _keeping(line),
+            line.add,
         )
         for line, folder in zip(lines, folders, strict=True)
     ]
     turns.take(these, ways.repeats, "lines", PRELOADED)
-
-
-def _keeping(line: Line) -> Callable[["Timing"], str]:
-    def keep(found: "Timing") -> str:
-        line.timings.append(found)
-        return f"{found.median:.2f} ms a sentence"
-
-    return keep
 
 
 def _in_a_fresh_process(folder: Path, kind: str, threads: int, texts: Sequence[str]) -> "Timing":

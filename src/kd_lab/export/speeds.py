@@ -43,6 +43,11 @@ class Line(BaseModel):
     accuracy: float
     timings: list[Timing] = []
 
+    def add(self, timing: Timing) -> str:
+        """One more process, in a few words."""
+        self.timings.append(timing)
+        return f"{timing.median:.2f} ms a sentence"
+
     @property
     def timing(self) -> Timing:
         """The median of the processes."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from kd_lab.export import runtimes
 from kd_lab.export.speeds import Timing
@@ -17,6 +18,7 @@ WARM_UP = 20  # sentences
 def measure(folder: Path, kind: str, threads: int, texts: Sequence[str]) -> Timing:
     """Time the format ``kind`` of the export ``folder`` under ``threads`` threads on ``texts``."""
     os.environ["RAYON_NUM_THREADS"] = str(threads)  # the tokenizer's
+    torch.set_num_threads(threads)
     reader, run = runtimes.Reader(folder), runtimes.start(folder, kind, threads)
     for text in texts[:WARM_UP]:
         run(reader.inputs([text]))

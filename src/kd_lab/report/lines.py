@@ -35,7 +35,7 @@ def curves(settings: Sequence[Numbered], shown: str, key: str) -> Picture | None
         return None
     axes[0].set_ylabel("validation accuracy %")
     caption = (
-        "Validation accuracy after each epoch, warm-up included: mean over seeds, the band from the lowest to the "
+        "Validation accuracy after each epoch of the method itself: mean over seeds, the band from the lowest to the "
         f"highest seed ({seeds([s for _, s in settings])}).{shown}"
     )
     return Picture("Training curves", drawing.svg(figure, f"curves{key}"), caption, legend(drawn, f"curves{key}"))
