@@ -303,7 +303,7 @@ def test_an_accelerator_that_is_not_there_is_named(compose: Callable[..., Settin
         ("split=test", "name one run"),
         ("outputs/a outputs/b", "name one run, and settings as name=value; got outputs/a outputs/b"),
         ("./outputs/none", "there is no model './outputs/none'"),
-        ("tiny-bert split=dev data=toy", "split=dev: should be one of test, validation, quiz, train, all"),
+        ("tiny-bert split=dev data=toy", "split=dev: should be 'test', 'validation', 'quiz', 'train' or 'all'"),
         ("tiny-bert data=toy", "tiny-bert holds no trained classifier"),
         ("tiny-bert data.max_length=64", "data.max_length=64: say which data as well, with data=…"),
         ("tiny-bert data=toy output_dir=/dev/null/x", "output_dir=/dev/null/x: cannot be written"),

@@ -147,7 +147,7 @@ def test_usage_and_bad_words_are_answered_quickly(run: Result, tmp_path: Path) -
     bad: dict[tuple[str, ...], str] = {
         (str(own), "more.txt"): "name one run, at most one file",
         (str(own), f"output={own}"): f"output={own}: holds the texts; name another file",
-        ("text=",): "text=: should have at least 1 character",
+        ("text=",): "text=: say what it should be, or leave it out",
         ("precison=float32",): "Could not override 'precison'",
     }
     for words, said in bad.items():

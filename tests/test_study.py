@@ -190,8 +190,9 @@ def test_the_commands_are_said_and_nothing_is_run(tmp_path: Path, folder: Path) 
         (PLAN, ["stage=third"], "stage=third: the plan has first, second"),
         (PLAN, ["seed=1"], "seed=1: the plan says which seeds"),
         (PLAN, ["method.alfa=1"], "method.alfa"),
+        (PLAN, ["page="], "page=: say what it should be, or leave it out"),
         (PLAN.replace("seeds: [3, 4]", "seeds: []"), [], "stages.first.seeds"),
-        (PLAN.replace("seeds: [3, 4]", "seed: 3"), [], "stages.first.seeds: Field required"),
+        (PLAN.replace("seeds: [3, 4]", "seed: 3"), [], "stages.first.seeds must be set"),
         (PLAN.replace("lr=1", "lr=-1"), [], "lr=-1"),
         (
             PLAN.replace("lr=1", "lr=5e-3"),

@@ -53,9 +53,16 @@ def opened(usage: str, carry_out: Callable[[list[str]], object], *, empty: bool 
             carry_out(words)
 
 
-def names_among(words: Sequence[str]) -> list[str]:
-    """The words that name something and set nothing; a file's or folder's name may hold a =."""
-    return [word for word in words if "=" not in word or Path(word).exists()]
+def named(words: Sequence[str], what: str, least: int = 0, most: int = 1) -> tuple[list[str], list[str]]:
+    """The words that name something and set nothing (a file's or folder's name may hold a =), and the others.
+
+    Raises:
+        UserError: saying that ``what`` is to be named, where those are fewer than ``least`` or more than ``most``.
+    """
+    names = [word for word in words if "=" not in word or Path(word).exists()]
+    if not least <= len(names) <= most:
+        raise UserError(f"name {what}, and settings as name=value; got {' '.join(names) or 'none'}")
+    return names, [word for word in words if word not in names]
 
 
 def own(kind: type[S], words: Sequence[str]) -> tuple[S, list[str]]:
@@ -65,6 +72,8 @@ def own(kind: type[S], words: Sequence[str]) -> tuple[S, list[str]]:
         UserError: naming a bad value and what would be right.
     """
     mine = {name: word for word in words if (name := word.partition("=")[0]) in kind.model_fields and "=" in word}
+    if empty := [word for word in mine.values() if word.endswith("=")]:
+        raise UserError(f"{empty[0]}: say what it should be, or leave it out")
     try:
         read = kind.model_validate({name: word.partition("=")[2] for name, word in mine.items()})
     except ValidationError as error:

@@ -5,16 +5,16 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from kd_lab import doors, fingerprint, finished, memory, results, sources, splits, terminal
 from kd_lab.catalogue import Checkpoint
 from kd_lab.errors import UserError
+from kd_lab.sections import Section
 from kd_lab.settings import Settings
 from kd_lab.sources import Rows
 from kd_lab.splits import Splits
 
-SPLITS = ("test", "validation", "quiz", "train", "all")
 USAGE = """A finished student or teacher on any data: accuracy, F1, calibration, confusion, accuracy by length.
 
 python -m kd_lab.evaluate RUN [split=test] [name=value ...]
@@ -25,6 +25,12 @@ data=...    as in kd_lab.run; without it, the data the run was trained on
 noise=...   as in kd_lab.run; here it is done to the sentences that are evaluated
 
 Every other word of kd_lab.run is understood as well, such as precision= and output_dir=."""
+
+
+class Ways(Section):
+    """The door's own words."""
+
+    split: Literal["test", "validation", "quiz", "train", "all"] = "test"
 
 
 @dataclass(frozen=True)
@@ -64,14 +70,10 @@ def ask(words: Sequence[str]) -> Question:
     Raises:
         UserError: for a bad word, a folder without a classifier, or labels that it does not know.
     """
-    names = doors.names_among(words)
-    if len(names) != 1:
-        raise UserError(f"name one run, and settings as name=value; got {' '.join(names) or 'no run'}")
-    split = next((word.partition("=")[2] for word in words if word.startswith("split=")), "test")
-    if split not in SPLITS:
-        raise UserError(f"split={split}: should be one of {', '.join(SPLITS)}")
-    given = [word for word in words if word not in names and not word.startswith("split=")]
-    found = finished.find(names[0], given, writes=True)
+    (name,), rest = doors.named(words, "one run", 1)
+    ways, given = doors.own(Ways, rest)
+    split = ways.split
+    found = finished.find(name, given, writes=True)
     checkpoint, checked = found.checkpoint, found.settings
     data = checked.data
     rows = sources.load(data)

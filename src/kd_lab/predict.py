@@ -62,18 +62,13 @@ def read(words: Sequence[str]) -> Order:
         UserError: for a bad word, a folder without a classifier, or a file without texts.
     """
     ways, rest = doors.own(Ways, words)
-    names = doors.names_among(rest)
-    if len(names) not in (1, 2):
-        raise UserError(
-            f"name one run, at most one file, and settings as name=value; got {' '.join(names) or 'no run'}"
-        )
+    names, given = doors.named(rest, "one run, at most one file", 1, 2)
     path = Path(names[1]) if names[1:] and names[1] != "-" else None
     source = Source(path, ways.text)
     if path and ways.output and ways.output.exists() and ways.output.samefile(path):
         raise UserError(f"output={ways.output}: holds the texts; name another file")
     # What pipelines of other libraries compute in, so that the answers are theirs.
-    given = ["precision=float32", *(word for word in rest if word not in names)]
-    return Order(finished.find(names[0], given), source, ways.output)
+    return Order(finished.find(names[0], ["precision=float32", *given]), source, ways.output)
 
 
 def answer(order: Order) -> None:

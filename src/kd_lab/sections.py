@@ -16,6 +16,11 @@ Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Precision = Literal["float32", "bf16-matmul", "bf16-mixed"]
 
 
+def listed(value: object) -> object:
+    """The values of name=a,b or name=[a,b], each once."""
+    return list(dict.fromkeys(value.strip("[]").split(","))) if isinstance(value, str) else value
+
+
 class Section(BaseModel):
     """A frozen part of the settings; a name that is not listed is an error."""
 

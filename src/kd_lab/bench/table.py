@@ -3,7 +3,6 @@
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ValidationError
 from rich import box
@@ -12,9 +11,6 @@ from rich.table import Table
 
 from kd_lab import results, terminal
 from kd_lab.errors import UserError
-
-if TYPE_CHECKING:
-    from kd_lab.bench.measurement import Measurement
 
 FOLDER = "bench"
 COLUMNS = ("ms", "±%", "rows/s", "floor ms", "× floor", "data %", "MB", "GFLOP", "% of peak", "cosine", "before")
@@ -39,11 +35,11 @@ class Line(BaseModel):
         """Row and axes in words."""
         return " ".join([self.row, *self.axes])
 
-    def add(self, found: "Measurement") -> str:
+    def add(self, found: BaseModel) -> str:
         """One more process, in a few words."""
-        for name, value in found.model_dump().items():
+        for name, value in found:
             getattr(self, name).append(value)
-        return f"{1000 * found.seconds:,.0f} ms a step"
+        return f"{1000 * self.seconds[-1]:,.0f} ms a step"
 
     @property
     def milliseconds(self) -> float:

@@ -4,14 +4,14 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Literal
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator
 
-from kd_lab import settings
+from kd_lab import doors, settings
 from kd_lab.errors import UserError
-from kd_lab.sections import Count, Section
+from kd_lab.sections import Count, Section, listed
 from kd_lab.settings import Settings, method_named
 
 DEFAULTS = ("method=metadistil", "models=hub", "teacher=minilm", "student=minilm3", "data=snippets", "logger=csv")
@@ -60,7 +60,7 @@ ROWS = {
 
 
 QUICK = {"repeats": 1, "steps": 1}
-QUICK_ROWS = ["finetune", "kd", "kd-cached", "metadistil", "published"]
+QUICK_ROWS = ("finetune", "kd", "kd-cached", "metadistil", "published")
 
 
 class Bench(Section):
@@ -72,7 +72,7 @@ class Bench(Section):
     """
 
     quick: bool = False
-    rows: list[Literal[tuple(ROWS)]] = Field(default_factory=lambda: list(ROWS))  # type: ignore[valid-type]
+    rows: Annotated[tuple[Literal[tuple(ROWS)], ...], BeforeValidator(listed)] = tuple(ROWS)  # type: ignore[valid-type]
     repeats: Count = 3
     steps: Count = 8
     against: Path | None = None
@@ -111,7 +111,8 @@ def read(words: Sequence[str]) -> tuple[Bench, list[Variant]]:
         UserError: naming a bad word and what would be right.
     """
     axes = [_values(word) for word in words if not word.startswith("bench.") or word.startswith("bench.padding=")]
-    bench = _bench([word for word in words if word.startswith("bench.") and not word.startswith("bench.padding=")])
+    own = [word.removeprefix("bench.") for word in words if word.startswith("bench.")]
+    bench = _bench([word for word in own if not word.startswith("padding=")])
     varied = {word for axis in axes if len(axis) > 1 for word in axis}
     variants: dict[tuple[object, ...], Variant] = {}
     used: set[str] = set()
@@ -136,16 +137,13 @@ def _values(word: str) -> list[str]:
 
 
 def _bench(words: Sequence[str]) -> Bench:
-    given: dict[str, Any] = {}
-    for word in words:
-        name, _, value = word.removeprefix("bench.").partition("=")
-        given[name] = value.strip("[]").split(",") if name == "rows" else value
     try:
-        bench = Bench.model_validate(given)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise UserError(f"bench.{first['loc'][0]}={first['input']}: {first['msg']}") from error
-    rows = {} if "rows" in given else {"rows": QUICK_ROWS}
+        bench, unknown = doors.own(Bench, words)
+    except UserError as error:
+        raise UserError(f"bench.{error}") from error
+    if unknown:
+        raise UserError(f"bench.{unknown[0]}: choose one of bench.{', bench.'.join(Bench.model_fields)}, bench.padding")
+    rows = {} if "rows" in bench.model_fields_set else {"rows": QUICK_ROWS}
     return bench.model_copy(update=QUICK | rows) if bench.quick else bench
 
 

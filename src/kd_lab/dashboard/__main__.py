@@ -11,6 +11,7 @@ from pathlib import Path
 
 from kd_lab import doors, results, settings, terminal
 from kd_lab.errors import UserError
+from kd_lab.sections import Section
 
 USAGE = """The runs of a project compared in W&B: a workspace and a report, made anew or brought up to date.
 
@@ -25,6 +26,13 @@ Every other word of kd_lab.run is understood as well, such as output_dir=."""
 ENTITY = re.compile(r"[\w.-]{1,128}")
 OFFLINE = ("wandb/offline-run-*", "*/wandb/offline-run-*")
 SYNCED = ".wandb.synced"
+
+
+class Ways(Section):
+    """The door's own words."""
+
+    entity: str | None = None
+    project: str | None = None
 
 
 @dataclass(frozen=True)
@@ -57,14 +65,12 @@ def read(words: Sequence[str]) -> Wish:
     Raises:
         UserError: for a bad word, or a folder that is not there.
     """
-    names = doors.names_among(words)
-    if len(names) > 1:
-        raise UserError(f"name one folder of runs, and settings as name=value; got {' '.join(names)}")
-    named = {name: value for name in ("entity", "project") if (value := _typed(name, words))}
+    names, rest = doors.named(words, "one folder of runs")
+    ways, given = doors.own(Ways, rest)
+    named = ways.model_dump(exclude_none=True)
     entity = named.get("entity", os.environ.get("WANDB_ENTITY", ""))
     if entity and not ENTITY.fullmatch(entity):
         raise UserError(f"entity={entity}: should be a user or a team of W&B: letters, digits, - _ and .")
-    given = [word for word in words if word not in names and not word.startswith(("entity=", "project="))]
     if project := named.get("project", os.environ.get("WANDB_PROJECT", "")):
         given.append(f"logger.project={project}")
     checked = settings.check(settings.compose(given))
@@ -110,10 +116,6 @@ def say_how(wish: Wish, unsynced: Sequence[Path]) -> None:
     terminal.say("no API key of W&B is known here, or W&B is switched off: nothing was sent. To see it there:")
     for number, step in enumerate(["wandb login", *sync, " ".join(again)], 1):
         terminal.say(f"  {number}. {step}")
-
-
-def _typed(name: str, words: Sequence[str]) -> str:
-    return next((word.partition("=")[2] for word in words if word.startswith(f"{name}=")), "")
 
 
 def _counted(runs: Sequence[Path]) -> str:

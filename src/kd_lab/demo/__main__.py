@@ -1,5 +1,6 @@
 """The door: python -m kd_lab.demo [RUN ...] [name=value ...]: a page on which models answer."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -60,9 +61,9 @@ def read(words: Sequence[str]) -> Order:
         UserError: for a bad word, a folder without a classifier, or if there is no finished run.
     """
     place, rest = doors.own(Place, words)
-    names = doors.names_among(rest)
+    names, given = doors.named(rest, "models", most=sys.maxsize)
     # What pipelines of other libraries compute in, so that the answers are theirs.
-    given = ["precision=float32", *(word for word in rest if word not in names)]
+    given = ["precision=float32", *given]
     checked = settings.check(settings.compose(given))
     candidates = choosing.choose(names, checked.output_dir)
     found = [(candidate, finished.under(checked, candidate.name, given)) for candidate in candidates]

@@ -11,7 +11,6 @@ from rich import box
 from rich.table import Table
 
 from kd_lab import doors, finished, memory, terminal
-from kd_lab.errors import UserError
 from kd_lab.export import making
 from kd_lab.export.record import Export, Order
 from kd_lab.finished import Finished
@@ -64,11 +63,9 @@ def read(words: Sequence[str]) -> Wish:
     """
     order, rest = doors.own(Order, words)
     sending, rest = doors.own(Sending, rest)
-    names = doors.names_among(rest)
-    if len(names) != 1:
-        raise UserError(f"name one run, and settings as name=value; got {' '.join(names) or 'no run'}")
+    (name,), given = doors.named(rest, "one run", 1)
     # What the weights are compared in: products in fewer bits would differ by more than the formats do.
-    found = finished.find(names[0], [*(word for word in rest if word not in names), "precision=float32"], writes=True)
+    found = finished.find(name, [*given, "precision=float32"], writes=True)
     making.refuse_missing(order.format)
     return Wish(
         found, order, sending, tuple(word for word in words if word.partition("=")[0] not in Sending.model_fields)

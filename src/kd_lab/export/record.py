@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from kd_lab import downloads, results
-from kd_lab.sections import Count, NotNegative, Section
+from kd_lab.sections import Count, NotNegative, Section, listed
 
 FOLDER = "exports"
 FILE = "export.json"
@@ -18,11 +18,6 @@ Scale = Literal["batch", "blocks"]
 FORMATS: tuple[Format, ...] = ("folder", "onnx", "int8")
 PATHS = {"folder": "model.safetensors", "onnx": "onnx/model.onnx", "int8": "onnx/model_int8.onnx"}
 """Where the weights lie in an export, as the hub's other tools look for them."""
-
-
-def listed(value: object) -> object:
-    """The values of name=a,b, each once."""
-    return list(dict.fromkeys(value.split(","))) if isinstance(value, str) else value
 
 
 class Order(Section):

@@ -3,6 +3,7 @@ each other.
 """
 
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,12 +13,11 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import BeforeValidator, Field
 
 from kd_lab import doors, finished, memory, results, terminal, turns
-from kd_lab.errors import UserError
-from kd_lab.export import making, record, speeds
+from kd_lab.export import making, speeds
 from kd_lab.export.record import Export, Order
 from kd_lab.export.speeds import Line
 from kd_lab.finished import Finished
-from kd_lab.sections import Count, Section
+from kd_lab.sections import Count, Section, listed
 from kd_lab.turns import Measured
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ PRELOADED = ["kd_lab.export.stopwatch", "torch", "transformers", "onnxruntime"]
 class Ways(Section):
     """How it is measured."""
 
-    threads: Annotated[tuple[Count, ...], BeforeValidator(record.listed), Field(min_length=1)] = (1, 2)
+    threads: Annotated[tuple[Count, ...], BeforeValidator(listed), Field(min_length=1)] = (1, 2)
     repeats: Count = 3
     sentences: Count = 200
 
@@ -79,10 +79,8 @@ def read(words: Sequence[str]) -> Race:
     """
     ways, all_but_ways = doors.own(Ways, words)
     order, rest = doors.own(Order, all_but_ways)
-    names = list(dict.fromkeys(doors.names_among(rest)))
-    if not names:
-        raise UserError("name at least one run, and settings as name=value; got no run")
-    given = [*(word for word in rest if word not in names), "precision=float32"]
+    several, given = doors.named(rest, "at least one run", 1, sys.maxsize)
+    names, given = list(dict.fromkeys(several)), [*given, "precision=float32"]
     runners = [finished.find(name, given, writes=True) for name in names]
     making.refuse_missing(order.format)
     return Race(ways, order, runners, names, [word for word in all_but_ways if word not in names], list(words))

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from kd_lab import doors, results, terminal
 from kd_lab.errors import UserError
+from kd_lab.sections import Section
 
 if TYPE_CHECKING:
     from kd_lab.report.figures import Figures
@@ -23,26 +24,26 @@ keep=       a folder for what this report needs of the runs: small, without sent
 smaller=    largest (default): times smaller than the largest teacher of the run; mean: than the mean of all teachers
 
 The report is in FOLDER/report: report.html, report.md, report.csv and report.tex."""
-CHOICES = {
-    "baseline": (),
-    "split": ("test", "rest"),
-    "keep": (),
-    "smaller": ("largest", "mean"),
-    "debug": ("true", "false"),
-}
 FOLDER = "report"
 PLACE = "outputs"
 
 
+class Ways(Section):
+    """The door's own words."""
+
+    baseline: str | None = None
+    split: Literal["test", "rest"] = "test"
+    keep: Path | None = None
+    smaller: Literal["largest", "mean"] = "largest"
+    debug: bool = False
+
+
 @dataclass(frozen=True)
 class Order:
-    """What is asked for."""
+    """What is asked for of which folder."""
 
     folder: Path
-    baseline: str | None
-    split: str
-    mean: bool
-    place: Path | None = None
+    ways: Ways
 
 
 def main() -> None:
@@ -56,23 +57,12 @@ def read(words: Sequence[str]) -> Order:
     Raises:
         UserError: for a word that is none.
     """
-    folders = doors.names_among(words)
-    if len(folders) > 1:
-        raise UserError(f"name one folder, and settings as name=value; got {' '.join(folders)}")
-    given: dict[str, str] = {}
-    for word in words:
-        name, _, value = word.partition("=")
-        if word in folders:
-            continue
-        if name not in CHOICES:
-            raise UserError(f"{word}: there is no setting {name}; choose one of {', '.join(CHOICES)}")
-        if not value or (CHOICES[name] and value.lower() not in CHOICES[name]):
-            raise UserError(f"{word}: should be {' or '.join(CHOICES[name]) or 'a name'}")
-        given[name] = value
-    folder = Path(folders[0] if folders else PLACE)
-    place = Path(given["keep"]) if "keep" in given else None
-    split, mean = given.get("split", "test").lower(), given.get("smaller") == "mean"
-    return Order(folder, given.get("baseline"), split, mean, place)
+    folders, settings = doors.named(words, "one folder")
+    ways, unknown = doors.own(Ways, settings)
+    for word in unknown:
+        name = word.partition("=")[0]
+        raise UserError(f"{word}: there is no setting {name}; choose one of {', '.join(Ways.model_fields)}")
+    return Order(Path(folders[0] if folders else PLACE), ways)
 
 
 def compare(order: Order) -> "tuple[Gathered, list[list[Figures]]]":
@@ -83,23 +73,24 @@ def compare(order: Order) -> "tuple[Gathered, list[list[Figures]]]":
     """
     from kd_lab.report import baselines, gathering
 
-    gathered = gathering.gather(order.folder)
-    chosen = baselines.choose(gathered.groups, order.baseline, gathered.notes)
-    _refuse_unknown(order.split, gathered)
+    gathered, ways = gathering.gather(order.folder), order.ways
+    chosen = baselines.choose(gathered.groups, ways.baseline, gathered.notes)
+    _refuse_unknown(ways.split, gathered)
     # Seconds of imports, after what can be refused.
     from kd_lab.report import comparing, figures
 
-    compared = [comparing.compare(g.settings, b, order.split) for g, b in zip(gathered.groups, chosen, strict=True)]
+    compared = [comparing.compare(g.settings, b, ways.split) for g, b in zip(gathered.groups, chosen, strict=True)]
     pairs = zip(gathered.groups, compared, strict=True)
-    return gathered, [figures.of(group, those, order.split, order.mean) for group, those in pairs]
+    return gathered, [figures.of(group, those, ways.split, ways.smaller == "mean") for group, those in pairs]
 
 
 def report(order: Order) -> Path:
     """Make it; the folder it is in."""
     gathered, found = compare(order)
+    split, place = order.ways.split, order.ways.keep
     from kd_lab.report import exported, gallery, keeping, page, published, rendering, tables
 
-    own = [tables.of(g, f, order.split, order.mean) for g, f in zip(gathered.groups, found, strict=True)]
+    own = [tables.of(g, f, split, order.ways.smaller == "mean") for g, f in zip(gathered.groups, found, strict=True)]
     known = published.load() if any(group.name == published.DATA for group in gathered.groups) else []
     exports = exported.find(order.folder, gathered)
     in_files = exported.figures(exports)
@@ -107,9 +98,9 @@ def report(order: Order) -> Path:
     printed = [tables.of_published(known)] if known else []
     lists = [("note", gathered.notes), ("warning", tables.warnings(gathered))]
     title = f"Report on {len(gathered.runs)} runs in {order.folder.resolve().name}"
-    if order.place:
-        keeping.keep(gathered.runs, order.place)
-        terminal.say(f"{len(gathered.runs)} runs are kept in {order.place}")
+    if place:
+        keeping.keep(gathered.runs, place)
+        terminal.say(f"{len(gathered.runs)} runs are kept in {place}")
     folder = order.folder / FOLDER
     folder.mkdir(exist_ok=True)
     every = [*(table for group in own for table in group), *of_files]
@@ -118,7 +109,7 @@ def report(order: Order) -> Path:
     results.write_whole(folder / "report.csv", rendering.comma_separated(rows))
     results.write_whole(folder / "report.tex", rendering.latex([*every, *printed]))
     rendering.show(every, lists)
-    drawn = [gallery.draw(g, order.split) for g in gathered.groups]
+    drawn = [gallery.draw(g, split) for g in gathered.groups]
     others = [*((table, exported.draw(exports)) for table in of_files), *((table, []) for table in printed)]
     results.write_whole(folder / "report.html", page.write(title, own, drawn, others, lists))
     terminal.say(f"the report is in {folder}: report.html, report.md, report.csv, report.tex")

@@ -48,11 +48,8 @@ def carry_out(words: Sequence[str]) -> None:
         UserError: before anything is run, for a plan or a setting that is wrong.
         SystemExit: with 1 where a job failed.
     """
-    names = doors.names_among(words)
-    if len(names) > 1:
-        raise UserError(f"name one plan; got {' '.join(names)}")
-    ways, rest = doors.own(Ways, words)
-    given = [word for word in rest if word not in names]
+    names, rest = doors.named(words, "one plan")
+    ways, given = doors.own(Ways, rest)
     if own := [word for word in given if word.startswith("seed=")]:
         raise UserError(f"{own[0]}: the plan says which seeds; write one of your own")
     name = names[0] if names else "sst2"
