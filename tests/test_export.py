@@ -76,7 +76,7 @@ def test_what_is_written_is_what_was_measured(made: tuple[Path, Export], run: Re
         assert weights
         assert not weights.refused
         assert weights.bytes == (folder / weights.path).stat().st_size
-        assert record.holds(export, folder, [kind])
+        assert record.holds(export, folder, kind)
     differences = [weights.difference for weights in export.weights]
     assert differences[0] < 1e-5
     assert 0 < differences[1] < 1e-5

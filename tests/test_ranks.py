@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from lightning import seed_everything
+from lightning.fabric.plugins.environments.lightning import find_free_network_port
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import start_processes
 
@@ -87,7 +88,7 @@ def together(
 ) -> tuple[int, dict[tuple[str, int], Weights]]:
     """The number of epochs, and the weights by case and process."""
     folder, epochs = tmp_path_factory.mktemp("ranks"), request.param
-    start_processes(work, (crew.free_port(), epochs, folder), 2)  # type: ignore[no-untyped-call]
+    start_processes(work, (find_free_network_port(), epochs, folder), 2)  # type: ignore[no-untyped-call]
     return epochs, {
         (case, process): torch.load(folder / f"{case}-{process}.pt", weights_only=True)
         for case, process in product(CASES, range(2))

@@ -29,7 +29,7 @@ def contains(longer: str, shorter: str) -> bool:
 
 def test_every_text_knows_the_roots_around_it() -> None:
     texts, _ = treebank()
-    inside = containing_roots(texts)
+    inside = containing_roots(tuple(texts))
     roots = [text for text in texts if not any(contains(other, text) for other in texts if other != text)]
     assert [text for text, around in inside.items() if around == [text]] == roots
     for text in texts:
@@ -51,7 +51,7 @@ def test_a_text_is_in_every_root_that_holds_it_as_words() -> None:
     roots = [" ".join(draw.choices("abcd", k=draw.randint(1, 30))) for _ in range(60)]
     parts = [" ".join(root.split()[start : start + draw.randint(1, 8)]) for root in roots for start in (0, 3)]
     texts = list(dict.fromkeys(part for part in [*roots, *parts] if part))
-    inside = containing_roots(texts)
+    inside = containing_roots(tuple(texts))
     for text in texts:
         around = [other for other in texts if other != text and f" {text} " in f" {other} "]
         held = [root for root in texts if inside[root] == [root] and f" {text} " in f" {root} "]

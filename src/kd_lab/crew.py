@@ -6,13 +6,13 @@ wait for the lock that their first sibling holds.
 
 import os
 import signal
-import socket
 import sys
 from collections.abc import Sequence
 from multiprocessing import get_context
 from types import FrameType
 from typing import Any
 
+from lightning.fabric.plugins.environments.lightning import find_free_network_port
 from torch.multiprocessing.spawn import ProcessException, start_processes
 
 from kd_lab import memory, quiet
@@ -29,7 +29,7 @@ def carry_out(run: Plan, teachers: Sequence[Checkpoint], options: dict[str, Any]
     """
     quiet.libraries()
     words: Any = get_context("spawn").SimpleQueue()
-    given = (run.settings.trainer.devices, free_port(), words, run, teachers, options)
+    given = (run.settings.trainer.devices, find_free_network_port(), words, run, teachers, options)
     together: Any = start_processes(_work, given, run.settings.trainer.devices, join=False)  # type: ignore
     forwarded: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -88,10 +88,3 @@ def _forward_to(children: Sequence[int]) -> Any:
             os.kill(child, number)
 
     return forward
-
-
-def free_port() -> int:
-    """A port of this machine that nobody listens at."""
-    with socket.socket() as finder:
-        finder.bind(("127.0.0.1", 0))
-        return int(finder.getsockname()[1])

@@ -3,7 +3,7 @@
 import random
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, ClassVar, Self
 
 import torch
@@ -64,7 +64,6 @@ class Distiller(LightningModule):
         classes = int(student.model.config.num_labels)
         self.accuracy = MulticlassAccuracy(classes, average="micro")
         self.teacher_updates = 0
-        self.answering: Collection[str] = ("student", "teachers")
         self.seconds = 0.0  # in which the student has answered
         self.validated: list[dict[str, Tensor]] = []
         self.ledger = Ledger()
@@ -214,13 +213,12 @@ class Distiller(LightningModule):
             self.log("validation/agreement", agree / rows)
 
     def predict_step(self, batch: Batch, index: int) -> dict[str, Tensor]:
-        """Rows [B] and labels [B], and of whom ``answering`` names: student [B, C], the K teachers [B, K, C]."""
+        """Rows [B], labels [B], what the student answers [B, C], and K teachers that move [B, K, C]."""
         answers = {"rows": batch.rows, "labels": batch.labels}
-        if "student" in self.answering:
-            started = time.perf_counter()
-            answers["student"] = self.student(batch).float().cpu()
-            self.seconds += time.perf_counter() - started
-        if "teachers" in self.answering and self.teachers is not None:
+        started = time.perf_counter()
+        answers["student"] = self.student(batch).float().cpu()
+        self.seconds += time.perf_counter() - started
+        if self.teachers_learn and self.teachers is not None:
             answers["teachers"] = self.teachers.member_logits(batch).float().transpose(0, 1)
         return {name: tensor.cpu() for name, tensor in answers.items()}
 

@@ -66,7 +66,7 @@ def attention(
     """
     plain = query.shape[1] == key.shape[1] and options.get("position_bias") is None and options.get("softcap") is None
     looks_back = attention_mask is None and (options.get("is_causal") or getattr(module, "is_causal", False))
-    fused = dropout == 0.0 and torch._C._get_flash_sdp_enabled()
+    fused = dropout == 0.0 and torch.backends.cuda.flash_sdp_enabled()  # type: ignore[no-untyped-call]
     if fused or dropout == 1.0 or query.device.type != "cpu" or not plain or looks_back:
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **options

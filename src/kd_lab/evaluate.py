@@ -81,7 +81,7 @@ def ask(words: Sequence[str]) -> Question:
     if split != "all":
         cut = sources.cut(rows, data)
         numbers = dict(cut.items())[split]
-    return Question(checkpoint, found.home, checked, finished.numbered_by(checkpoint, rows), numbers, split)
+    return Question(checkpoint, found.home, checked, finished.numbered_by(found, rows), numbers, split)
 
 
 def answer(question: Question) -> None:

@@ -1,7 +1,7 @@
 """What models answer on validation and test, how good it is, and the file that keeps it."""
 
 import csv
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,31 +59,25 @@ def ask(
     method: Distiller,
     data: TextDataModule,
     trainer: Trainer,
-    who: Collection[str] = ("student", "teachers"),
-    known: Mapping[str, Answers] | None = None,
+    before: Mapping[str, Answers],
     validated: Sequence[dict[str, Tensor]] = (),
 ) -> dict[str, Answers]:
-    """The answers of ``who`` on validation and test.
+    """The answers of student and teachers on validation and test; teachers that stand still are not asked again.
 
     Args:
         method, data, trainer: of the run.
-        who: student, teachers or both.
-        known: the answers of whoever is not asked again.
+        before: what the teachers answered before it, empty without any.
         validated: the method's answers on validation with its weights as they are now, where it has just given them.
     """
-    method.answering = who
     answers = {}
     for name in EVALUATED:
         batches, method.seconds = data.one_pass(name), 0.0
         kept = validated if name == "validation" else ()
         table = _in_order(kept, batches) if kept else _predict(method, batches, trainer)
-        student, teachers = torch.empty(0), torch.empty(0)
-        if known and name in known:
-            student, teachers = known[name].student, known[name].teachers
+        teachers = before[name].teachers if name in before else torch.empty(0)
         if "teachers" in table:
             teachers = table["teachers"].transpose(0, 1)
-        said = table.get("student", student)
-        answers[name] = Answers(table["rows"], table["labels"], said, teachers, method.seconds)
+        answers[name] = Answers(table["rows"], table["labels"], table["student"], teachers, method.seconds)
     return answers
 
 
@@ -128,7 +122,6 @@ def logits(checkpoint: Checkpoint, settings: Settings, rows: Rows, numbers: Sequ
 
 def _finished(checkpoint: Checkpoint, settings: Settings, rows: Rows) -> Classifier:
     quiet.libraries()
-    quiet.transformers()
     return models.load(checkpoint, rows.label_names, settings.data.max_length, trained=True)
 
 
@@ -168,19 +161,14 @@ def majority(labels: Tensor) -> float:
     return labels.bincount().max().item() / len(labels)
 
 
-def student_scores(answers: Mapping[str, Answers]) -> Snapshot:
-    """The student's scores on every evaluated split."""
-    return Snapshot(**{name: score(a.student, a.labels) for name, a in answers.items()})
+def scores(answers: Mapping[str, Answers], logits: Callable[[Answers], Tensor]) -> Snapshot:
+    """The scores of somebody's ``logits`` [N, C] on every evaluated split."""
+    return Snapshot(**{name: score(logits(a), a.labels) for name, a in answers.items()})
 
 
-def member_scores(answers: Mapping[str, Answers], member: int) -> Snapshot:
-    """One teacher's scores on every evaluated split."""
-    return Snapshot(**{name: score(a.teachers[member], a.labels) for name, a in answers.items()})
-
-
-def ensemble_scores(answers: Mapping[str, Answers]) -> Snapshot:
-    """The scores of the teachers' mean logits on every evaluated split."""
-    return Snapshot(**{name: score(a.mean_teacher, a.labels) for name, a in answers.items()})
+def member(number: int) -> Callable[[Answers], Tensor]:
+    """The logits of a teacher, counted from 0."""
+    return lambda answers: answers.teachers[number]
 
 
 def wrong(answers: Answers, rows: Rows) -> list[dict[str, Any]]:

@@ -37,14 +37,15 @@ def of(
         under_noise, rest: the student's scores at the best epoch.
         **counts: the further fields of :class:`kd_lab.results.Result`.
     """
+    moments = (before, best, at_end)
     members = [
-        _teacher(model, checkpoint, learned, *(evaluation.member_scores(asked, k) for asked in (before, best, at_end)))
+        _teacher(model, checkpoint, learned, *(evaluation.scores(asked, evaluation.member(k)) for asked in moments))
         for k, (model, checkpoint) in enumerate(zip(teachers, checkpoints, strict=True))
     ]
     found = {
         "student": _student(student, best),
         "teachers": members,
-        "ensemble": evaluation.ensemble_scores(best) if members else None,
+        "ensemble": evaluation.scores(best, lambda said: said.mean_teacher) if members else None,
         "under_noise": under_noise,
         "rest": rest,
         "times_smaller": max(t.parameters for t in members) / student.count_parameters() if members else None,
@@ -61,8 +62,8 @@ def _description(run: Plan) -> dict[str, Any]:
         "method": run.settings.method.name,
         "seed": run.settings.seed,
         "data": _data(run),
-        "noise": run.noise,
-        "warmup_epochs": run.warmup_epochs,
+        "noise": run.settings.noise_in_words,
+        "warmup_epochs": run.settings.warm_up,
         "versions": results.versions(),
         "git_revision": results.git_revision(),
         "processor": machine.processor(run.settings.trainer.accelerator),
@@ -80,7 +81,7 @@ def _student(model: Classifier, best: Asked) -> ModelResult:
         name=model.name,
         parameters=model.count_parameters(),
         milliseconds=1000 * best["test"].seconds / len(best["test"].labels),
-        **dict(evaluation.student_scores(best)),
+        **dict(evaluation.scores(best, lambda said: said.student)),
     )
 
 

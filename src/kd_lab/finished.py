@@ -15,9 +15,6 @@ from kd_lab.errors import UserError
 from kd_lab.settings import Data, Settings
 from kd_lab.sources import Rows
 
-LONGEST = 8192
-"""Tokens of a text, where neither a run nor the user says: then the model's own limit is what counts."""
-
 
 @dataclass(frozen=True)
 class Finished:
@@ -27,7 +24,8 @@ class Finished:
         checkpoint: of the classifier.
         home: the folder of the run it came out of, or None.
         settings: with the data of that run, unless the user names others.
-        max_length: tokens of a text that it reads, special ones included.
+        max_length: tokens of a text that it reads, special ones included; where neither a run nor the user says, the
+            model's own limit is what counts.
     """
 
     checkpoint: Checkpoint
@@ -40,9 +38,15 @@ class Finished:
         """Of the C labels, as the classifier numbers them.
 
         Raises:
-            UserError: where its configuration numbers none.
+            UserError: where its configuration does not number them.
         """
-        return label_names(self.checkpoint)
+        file = self.checkpoint.folder / "config.json"
+        config = json.loads(file.read_text(encoding="utf-8"))
+        try:
+            known = {int(number): str(name) for number, name in (config.get("id2label") or {}).items()}
+        except (AttributeError, ValueError) as error:
+            raise UserError(f"{file}: id2label should number the labels from 0") from error
+        return tuple(known[number] for number in sorted(known)) or ("LABEL_0", "LABEL_1")
 
 
 def find(name: str, words: Sequence[str], *, writes: bool = False) -> Finished:
@@ -73,7 +77,7 @@ def under(checked: Settings, name: str, words: Sequence[str]) -> Finished:
     checkpoint = catalogue.locate(name, checked.models)
     if not checkpoint.classifies:
         raise UserError(f"{name} holds no trained classifier; name a run's folder, or fine-tune it first")
-    return Finished(checkpoint, home, checked, checked.data.max_length if typed or home else LONGEST)
+    return Finished(checkpoint, home, checked, checked.data.max_length if typed or home else settings.LONGEST)
 
 
 def home_of(path: Path) -> Path | None:
@@ -94,27 +98,17 @@ def data_of(home: Path) -> Data:
         raise UserError(f"{home} holds no config.yaml that can be read: say which data, with data=…") from error
 
 
-def label_names(checkpoint: Checkpoint) -> tuple[str, ...]:
-    """What a classifier calls its labels, in order."""
-    config = json.loads((checkpoint.folder / "config.json").read_text(encoding="utf-8"))
-    try:
-        known = {int(number): str(name) for number, name in (config.get("id2label") or {}).items()}
-    except (AttributeError, ValueError) as error:
-        raise UserError(f"{checkpoint.folder}/config.json: id2label should number the labels from 0") from error
-    return tuple(known[number] for number in sorted(known)) or ("LABEL_0", "LABEL_1")
-
-
-def numbered_by(checkpoint: Checkpoint, rows: Rows) -> Rows:
+def numbered_by(found: Finished, rows: Rows) -> Rows:
     """``rows`` with their labels numbered as the classifier numbers them.
 
     Raises:
         UserError: if it knows other labels.
     """
-    names = label_names(checkpoint)
+    names = found.label_names
     if set(names) == set(rows.label_names):
         return replace(rows, labels=[names.index(rows.label_names[label]) for label in rows.labels], label_names=names)
     if len(names) == len(rows.label_names) and all(name == f"LABEL_{i}" for i, name in enumerate(names)):
         return rows
     raise UserError(
-        f"{checkpoint.name} knows the labels {', '.join(names)}; the data has {', '.join(rows.label_names)}"
+        f"{found.checkpoint.name} knows the labels {', '.join(names)}; the data has {', '.join(rows.label_names)}"
     )

@@ -11,13 +11,12 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
-from kd_lab import excerpt
+from kd_lab import excerpt, quiet
 from kd_lab.catalogue import Checkpoint
 from kd_lab.dropout import quicken
 from kd_lab.encoding import Batch, Encoder
 from kd_lab.errors import UserError
-
-LONGEST = 8192  # tokens, for a model that sets no limit itself
+from kd_lab.settings import LONGEST
 
 
 class Classifier(nn.Module):
@@ -139,6 +138,7 @@ def load(checkpoint: Checkpoint, label_names: Sequence[str], max_length: int, *,
     Raises:
         UserError: if the folder does not hold such a model.
     """
+    quiet.transformers()
     options: dict[str, Any] = {"num_hidden_layers": checkpoint.layers} if checkpoint.layers else {}
     try:
         config = AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=False, **options)

@@ -1,10 +1,11 @@
 """What a sweep keeps in files: how many jobs it has, and what became of each."""
 
 import itertools
+import time
 from contextlib import suppress
 from pathlib import Path
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from kd_lab import results
 from kd_lab.results import Result
@@ -46,7 +47,11 @@ class Sweep(BaseModel):
     """A sweep's jobs, in all, and when it started, in seconds since 1970."""
 
     jobs: int
-    started: float
+    started: float = Field(default_factory=time.time)
+
+    def write(self, folder: Path) -> None:
+        """Into the folder of the sweep."""
+        results.write_whole(folder / SWEEP, self.model_dump_json() + "\n")
 
 
 def outcomes(folder: Path) -> list[Outcome]:

@@ -33,27 +33,13 @@ class Plan:
     student: Checkpoint
     teachers: "tuple[Plan | Checkpoint, ...]"
 
-    @property
-    def distils(self) -> bool:
-        """Whether the method has teachers, and so a warm-up."""
-        return self.settings.method.uses_teachers
-
-    @property
-    def noise(self) -> str:
-        """Name and probability of the noise, or none."""
-        return self.settings.noise_in_words
-
-    @property
-    def warmup_epochs(self) -> int:
-        """Epochs of warm-up; none without teachers."""
-        return self.settings.warmup_epochs if self.distils else 0
-
     @cached_property
     def fingerprint(self) -> str:
         """Of everything that decides the result, 64 hexadecimal digits."""
         identities = [t.fingerprint if isinstance(t, Plan) else t.identity() for t in self.teachers]
+        distils = self.settings.method.uses_teachers
         return fingerprint.run_digest(
-            self.settings, self.data_digest, self.student.identity(), identities, distils=self.distils
+            self.settings, self.data_digest, self.student.identity(), identities, distils=distils
         )
 
     @property
@@ -61,9 +47,8 @@ class Plan:
         """What a person calls the run: method, teachers, student, data and what is special about it."""
         s = self.settings
         names = [t.student.name if isinstance(t, Plan) else t.name for t in self.teachers]
-        who = f"{' + '.join(names)} → {self.student.name}" if names else self.student.name
-        extras = [f"{self.noise} noise"] if self.noise != "none" else []
-        extras += [f"warm-up {self.warmup_epochs}"] if self.warmup_epochs else []
+        who = results.pair(names, self.student.name)
+        extras = results.extras(s.noise_in_words, s.warm_up)
         return ", ".join([f"{s.method.name}: {who} on {s.data.name}", *extras, f"seed {s.seed}"])
 
     @cached_property
@@ -79,8 +64,7 @@ class Plan:
         """The scores on the test split under noise of the student in ``folder``, where this run has written it."""
         from kd_lab import evaluation
 
-        student = Checkpoint(self.student.name, folder / "student", classifies=True)
-        return evaluation.under_noise(student, self.settings, self.rows, self.splits.test)
+        return evaluation.under_noise(self._student_in(folder), self.settings, self.rows, self.splits.test)
 
     def rest(self, folder: Path) -> Scores | None:
         """That student's scores on all that is left, where they are asked for; its answers lie beside the others."""
@@ -88,8 +72,10 @@ class Plan:
 
         if not self.settings.data.rest:
             return None
-        student = Checkpoint(self.student.name, folder / "student", classifies=True)
-        return evaluation.rest(student, self.settings, self.rows, self.left, folder / "predictions")
+        return evaluation.rest(self._student_in(folder), self.settings, self.rows, self.left, folder / "predictions")
+
+    def _student_in(self, folder: Path) -> Checkpoint:
+        return Checkpoint(self.student.name, folder / "student", classifies=True)
 
     @cached_property
     def left(self) -> Sequence[int]:
@@ -126,7 +112,7 @@ def plan(settings: Settings) -> Plan:
     Raises:
         UserError: if any of it cannot be had.
     """
-    for name in (settings.student, *(settings.teacher_names if settings.method.uses_teachers else ())):
+    for name in (settings.student, *settings.teacher_names):
         catalogue.refuse_unknown(name, settings.models)
     rows, cut, digest = _data(settings.data, sources.stamp(settings.data.path))
     if (wanted := settings.method.quiz_rows) and wanted > len(cut.quiz):
@@ -145,8 +131,7 @@ def _data(data: Data, stamp: tuple[object, ...]) -> tuple[Rows, Splits, str]:
 def _plan(settings: Settings, rows: Rows, cut: Splits, digest: str) -> Plan:
     student = catalogue.locate(settings.student, settings.models)
     members: list[Plan | Checkpoint] = []
-    if settings.method.uses_teachers:
-        for name, making in teachers.members(settings):
-            teacher = catalogue.locate(name, settings.models)
-            members.append(teacher if teacher.classifies else _plan(making, rows, cut, digest))
+    for name, making in teachers.members(settings):
+        teacher = catalogue.locate(name, settings.models)
+        members.append(teacher if teacher.classifies else _plan(making, rows, cut, digest))
     return Plan(settings, rows, cut, digest, student, tuple(members))

@@ -19,7 +19,6 @@ class Predictor:
 
     def __init__(self, finished: Finished):
         quiet.libraries()
-        quiet.transformers()
         self.settings, self.label_names = finished.settings, finished.label_names
         self.trainer = machine.trainer(self.settings, "prediction", logger=False)
         self.device = self.trainer.strategy.root_device

@@ -5,6 +5,7 @@ import os
 import platform
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -160,6 +161,16 @@ def refuse_unwritable(folder: Path) -> None:
             return
     except OSError as error:
         raise UserError(f"output_dir={folder}: cannot be written ({error.strerror}); name a folder that can") from error
+
+
+def pair(teachers: Sequence[str], student: str) -> str:
+    """``teacher + teacher → student``, or the student alone."""
+    return f"{' + '.join(teachers)} → {student}" if teachers else student
+
+
+def extras(noise: str, warmup_epochs: int) -> list[str]:
+    """What a title says beside the models, where there is any."""
+    return [f"{noise} noise"] * (noise != "none") + [f"warm-up {warmup_epochs}"] * bool(warmup_epochs)
 
 
 def shortened(text: str, size: int) -> str:

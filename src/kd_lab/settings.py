@@ -16,6 +16,8 @@ from kd_lab.sections import Count, NotNegative, Positive, Precision, Section, Sh
 
 CONF = next(path for path in (Path(__file__).parent / "conf", Path(__file__).parents[2] / "conf") if path.is_dir())
 """The folder of the settings: inside the wheel, or at the top of a checkout."""
+LONGEST = 8192
+"""Tokens of a text, where a model sets no limit itself."""
 OF_THE_DATA = ("train_on_quiz", "quiz_rows")
 """Settings of methods that say which rows they see."""
 
@@ -69,7 +71,7 @@ class Data(Section):
     validation: Size
     test: Size
     rest: bool = False
-    max_length: Annotated[int, Field(ge=8, le=8192)]
+    max_length: Annotated[int, Field(ge=8, le=LONGEST)]
 
     @property
     def sizes(self) -> dict[str, int | float]:
@@ -135,8 +137,13 @@ class Settings(Section):
 
     @property
     def teacher_names(self) -> tuple[str, ...]:
-        """The members of ``teacher=a+b``."""
-        return tuple(self.teacher.split("+"))
+        """The members of ``teacher=a+b``; none where the method has no teachers."""
+        return tuple(self.teacher.split("+")) if self.method.uses_teachers else ()
+
+    @property
+    def warm_up(self) -> int:
+        """Epochs of warm-up; none where the method has no teachers."""
+        return self.warmup_epochs if self.method.uses_teachers else 0
 
     @property
     def noise_in_words(self) -> str:

@@ -91,7 +91,7 @@ def rest(texts: Sequence[str], labels: Sequence[int], splits: Splits, holdout: s
     used = {normal(texts[row]) for row in (*splits.train, *splits.quiz, *splits.validation, *splits.test)}
     if holdout == "row":
         return tuple(row for text, row in distinct.items() if text not in used)
-    inside = _roots(tuple(distinct))
+    inside = containing_roots(tuple(distinct))
     touched = {root for text in used for root in inside[text]}
     return tuple(row for text, row in distinct.items() if touched.isdisjoint(inside[text]))
 
@@ -99,7 +99,7 @@ def rest(texts: Sequence[str], labels: Sequence[int], splits: Splits, holdout: s
 def sentences(texts: Sequence[str], labels: Sequence[int], rows: Sequence[int]) -> list[int]:
     """For each of ``rows`` the number of the row whose text is the longest that it stands inside of: its sentence."""
     _, distinct = _distinct(texts, labels)
-    inside = _roots(tuple(distinct))
+    inside = containing_roots(tuple(distinct))
     return [distinct[inside[normal(texts[row])][0]] for row in rows]
 
 
@@ -145,7 +145,7 @@ def _by_sentence(
     pool: Mapping[str, int], held_out: Mapping[str, int], train: int, draw: random.Random
 ) -> dict[str, list[int]]:
     """Held-out texts are roots, texts that stand inside no other; train takes texts inside none of their roots."""
-    inside = _roots(tuple(pool))
+    inside = containing_roots(tuple(pool))
     roots = [text for text, around in inside.items() if around == [text]]
     draw.shuffle(roots)
     position = {root: i for i, root in enumerate(roots)}
@@ -164,11 +164,7 @@ def _by_sentence(
 
 
 @lru_cache(maxsize=2)
-def _roots(texts: tuple[str, ...]) -> dict[str, list[str]]:
-    return containing_roots(texts)
-
-
-def containing_roots(texts: Sequence[str]) -> dict[str, list[str]]:
+def containing_roots(texts: tuple[str, ...]) -> dict[str, list[str]]:
     """For each distinct normal text the roots in which it stands as a run of whole words; a root is in itself alone.
 
     Found longest first: a text that no longer text has claimed is a root and claims every run of its words that is

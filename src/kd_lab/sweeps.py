@@ -42,7 +42,7 @@ class Table(Callback):
             results.refuse_unwritable(Path(config.output_dir))
             jobs = _count(config)
             folder = own_folder(Path(config.hydra.sweep.dir))
-            results.write_whole(folder / SWEEP, Sweep(jobs=jobs, started=time.time()).model_dump_json() + "\n")
+            Sweep(jobs=jobs).write(folder)
         except (HydraException, YAMLError, UserError) as error:
             terminal.complain(settings.one_line(error))
             sys.exit(2)

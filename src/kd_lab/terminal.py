@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from kd_lab import rank, streams
-from kd_lab.results import ModelResult, Result, Snapshot
+from kd_lab.results import ModelResult, Result, Snapshot, pair
 
 if TYPE_CHECKING:
     from kd_lab.measures import Measures
@@ -34,13 +34,19 @@ def complain(text: str) -> None:
     Console(file=cast(IO[str], streams.err), highlight=False, soft_wrap=True).print(f"kd_lab: {line}", markup=False)
 
 
+def ruled(words: Sequence[str], numbers: Sequence[str], title: str = "") -> Table:
+    """An empty table: columns of words, which may take several lines, then columns of numbers, which may not."""
+    table = Table(title=escape(title) or None, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in words:
+        table.add_column(escape(column), overflow="fold")
+    for column in numbers:
+        table.add_column(escape(column), justify="right", no_wrap=True)
+    return table
+
+
 def show(result: Result) -> None:
     """The result as a small table, its warnings, and where everything is."""
-    table = Table(title=escape(result.name), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for column in ("", "model"):
-        table.add_column(column, no_wrap=True)
-    for column in ("valid. %", "test %", "before %", "parameters", "smaller"):
-        table.add_column(column, justify="right", no_wrap=True)
+    table = ruled(["", "model"], ["valid. %", "test %", "before %", "parameters", "smaller"], result.name)
     for teacher in result.teachers:
         table.add_row("teacher", *_cells(teacher), f"{100 * teacher.accuracy_before:.2f}", f"{teacher.parameters:,}")
     if result.ensemble and len(result.teachers) > 1:
@@ -63,21 +69,12 @@ def show_sweep(rows: Sequence[tuple[str, Result]]) -> None:
     if not rows:
         say("no results")
         return
-    table = Table(
-        title=f"{len(rows)} results" if len(rows) > 1 else "1 result",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-    )
-    for column in ("job", "teachers → student"):
-        table.add_column(column, overflow="fold")
-    for column in ("valid. %", "test %", "teachers %", "seconds"):
-        table.add_column(column, justify="right", no_wrap=True)
+    count = f"{len(rows)} results" if len(rows) > 1 else "1 result"
+    table = ruled(["job", "teachers → student"], ["valid. %", "test %", "teachers %", "seconds"], count)
     for words, result in rows:
         teachers = f"{100 * result.ensemble.test.accuracy:.2f}" if result.ensemble else ""
-        table.add_row(
-            escape(words), escape(models_of(result)), *_cells(result.student)[1:], teachers, f"{result.seconds:.0f}"
-        )
+        models = pair([teacher.name for teacher in result.teachers], result.student.name)
+        table.add_row(escape(words), escape(models), *_cells(result.student)[1:], teachers, f"{result.seconds:.0f}")
     console.print(table)
     warned = Counter(warning for _, result in rows for warning in result.warnings)
     for warning, jobs in warned.items():
@@ -90,25 +87,15 @@ def show_measures(title: str, found: "Measures", label_names: Sequence[str]) -> 
     f1 = ", ".join(f"{name} {100 * value:.2f}" for name, value in found.f1.items())
     say(f"accuracy {found.accuracy:.2%} of {found.rows:,} rows, loss {found.loss:.4f}")
     say(f"F1 {100 * found.macro_f1:.2f} ({f1}), calibration error {100 * found.calibration_error:.2f} points")
-    confusion = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for column in ("label, then predicted", *label_names):
-        confusion.add_column(escape(column), justify="right")
+    confusion = ruled(["label, then predicted"], label_names)
     for name, counts in zip(label_names, found.confusion, strict=True):
         confusion.add_row(escape(name), *(f"{count:,}" for count in counts))
     console.print(confusion)
-    lengths = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for column in ("words", "rows", "accuracy %"):
-        lengths.add_column(column, justify="right")
+    lengths = ruled(["words"], ["rows", "accuracy %"])
     for part in found.by_length:
         words = f"{part.shortest} to {part.longest}" if part.longest else f"over {part.shortest - 1}"
         lengths.add_row(words, f"{part.rows:,}", f"{100 * part.accuracy:.2f}")
     console.print(lengths)
-
-
-def models_of(result: Result) -> str:
-    """``teacher + teacher → student``."""
-    names = " + ".join(teacher.name for teacher in result.teachers)
-    return f"{names} → {result.student.name}" if names else result.student.name
 
 
 def duration(seconds: float) -> str:

@@ -10,7 +10,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from torch import Tensor
 
 from kd_lab import terminal
-from kd_lab.results import Result
+from kd_lab.results import Result, pair
 from kd_lab.sections import flat
 from kd_lab.settings import Settings
 
@@ -130,14 +130,13 @@ def _wandb(settings: Settings, title: str, student: str, teachers: list[str], fo
 
     given, kept = os.environ, folder / RUN_ID
     mine = [student, *teachers, settings.noise.name, *given.get("WANDB_TAGS", "").split(",")]
-    who = f"{' + '.join(teachers)} → {student}" if teachers else student
     words: dict[str, Any] = {
         "name": given.get("WANDB_NAME", title),
         # An agent's sweep has a project already.
         "project": given.get("WANDB_PROJECT", settings.logger.project) if "WANDB_SWEEP_ID" not in given else None,
         # Absolute: W&B's service may be another process's, which runs in another folder.
         "dir": given.get("WANDB_DIR", str(folder.absolute())),
-        "group": given.get("WANDB_RUN_GROUP", f"{settings.data.name}: {who}")[:LONGEST],
+        "group": given.get("WANDB_RUN_GROUP", f"{settings.data.name}: {pair(teachers, student)}")[:LONGEST],
         "job_type": given.get("WANDB_JOB_TYPE", settings.method.name),
         "tags": [*dict.fromkeys(word[:LONGEST_TAG] for word in mine if word)],
         # What a title says but the seed: the runs to take together.

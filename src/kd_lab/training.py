@@ -102,7 +102,6 @@ class Training:
 
     def __init__(self, run: Plan, teachers: Sequence[Checkpoint]):
         quiet.libraries()
-        quiet.transformers()
         self.run, self.settings, self.checkpoints = run, run.settings, teachers
         self.folder = run.folder.with_name(f"{run.folder.name}.unfinished")
         self.before: dict[str, Answers] = {}
@@ -172,13 +171,11 @@ class Training:
         """Warm up, fit, evaluate and save; result.json comes last."""
         fitting = self.fitting
         self.train(loggers)
-        # Teachers that do not move are not asked again.
-        who = ["student", "teachers"] if self.method.teachers_learn else ["student"]
-        at_end = self._ask(who, self.method.validated)
+        at_end = self._ask(self.method.validated)
         displacement = self._displacement()
         self.method.load_state_dict(fitting.best.weights, strict=False)
         best_epoch = fitting.best.epoch + 1
-        answers = at_end if best_epoch == fitting.epochs else self._ask(who)
+        answers = at_end if best_epoch == fitting.epochs else self._ask()
         self._save(answers)
         result = findings.of(
             run=self.run,
@@ -210,7 +207,7 @@ class Training:
     def _refuse_ignorant_teachers(self) -> None:
         majority = evaluation.majority(self.before["validation"].labels)
         for member, teacher in enumerate(self.checkpoints):
-            accuracy = evaluation.member_scores(self.before, member).validation.accuracy
+            accuracy = evaluation.scores(self.before, evaluation.member(member)).validation.accuracy
             if accuracy <= majority:
                 ours = "train it longer (teacher_epochs) or choose another"
                 theirs = f"choose another, or order its labels as {', '.join(self.run.rows.label_names)}"
@@ -219,10 +216,10 @@ class Training:
                     f"commonest label ({majority:.1%}): {ours if teacher.run else theirs}"
                 )
 
-    def _ask(self, who: Sequence[str], validated: Sequence[dict[str, Tensor]] = ()) -> dict[str, Answers]:
+    def _ask(self, validated: Sequence[dict[str, Tensor]] = ()) -> dict[str, Answers]:
         trainer = machine.trainer(self.settings, "evaluation", logger=False)
         with between_steps(trainer):
-            return evaluation.ask(self.method, self.data, trainer, who, self.before, validated)
+            return evaluation.ask(self.method, self.data, trainer, self.before, validated)
 
     def _displacement(self) -> float:
         """‖φ_end − φ_start‖ / ‖φ_start‖ over all teachers together."""

@@ -11,9 +11,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from rich import box
-from rich.table import Table
-
 from kd_lab import catalogue, doors, settings, sources, teachers, terminal
 from kd_lab.errors import UserError
 from kd_lab.settings import Data, Settings
@@ -95,11 +92,10 @@ def runs(table: str, words: Sequence[str]) -> Iterator[tuple[str, Settings]]:
     asked = [(row, settings.check(settings.compose([f"experiment={row}", *words]))) for row in rows]
     made = {_key(run) for _, run in asked if not run.method.uses_teachers}
     for _, run in asked:
-        if run.method.uses_teachers:
-            for name, making in teachers.members(run):
-                if _key(making) not in made:
-                    made.add(_key(making))
-                    yield f"teacher {name}, seed {making.seed}", making
+        for name, making in teachers.members(run):
+            if _key(making) not in made:
+                made.add(_key(making))
+                yield f"teacher {name}, seed {making.seed}", making
     yield from asked
 
 
@@ -110,7 +106,7 @@ def _key(run: Settings) -> tuple[str, int, int, float]:
 def cost(run: Settings) -> Cost:
     """Counted for one GPU, which takes a quiz batch whole."""
     student, tokens = shape(run.student), count_tokens(run)
-    members = [shape(name) for name in run.teacher_names] if run.method.uses_teachers else []
+    members = [shape(name) for name in run.teacher_names]
     s, t = student.inner, sum(member.inner for member in members)
     moving, held, kept = student.parameters, 0, tokens.longest * student.kept
     if run.method.name == "metadistil":
@@ -128,8 +124,7 @@ def cost(run: Settings) -> Cost:
     else:
         passes = 3 * s
     steps = tokens.steps * run.max_epochs
-    warm_up = 3 * s * run.warmup_epochs * tokens.steps if members else 0
-    operations = 2 * tokens.batch * (passes * steps + warm_up)
+    operations = 2 * tokens.batch * (passes * steps + 3 * s * run.warm_up * tokens.steps)
     # Weights, gradients and AdamW's two means.
     return Cost(operations, steps * moving * NUMBER * TOUCHED, NUMBER * (4 * moving + held) + kept)
 
@@ -137,10 +132,7 @@ def cost(run: Settings) -> Cost:
 def show(name: str, rows: Sequence[tuple[str, Settings]]) -> None:
     """One line per run, and their sum."""
     tokens = count_tokens(rows[0][1])
-    table = Table(title=name, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("run", no_wrap=True)
-    for column in ("PFLOP", *MACHINES, "GB"):
-        table.add_column(column, justify="right", no_wrap=True)
+    table = terminal.ruled(["run"], ["PFLOP", *MACHINES, "GB"], name)
     costs = [(row, cost(run)) for row, run in rows]
     for row, one in costs:
         table.add_row(row, *_cells(one))

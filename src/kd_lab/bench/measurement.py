@@ -50,7 +50,6 @@ def measure(variant: Variant, bench: Bench, rows: Rows, cut: Splits) -> Measurem
     """Train some steps of ``variant`` and watch."""
     memory.keep_freed()
     quiet.libraries()
-    quiet.transformers()
     settings = variant.settings
     seed_everything(settings.seed, verbose=False)
     yardsticks.touch_memory()
@@ -154,7 +153,7 @@ class Stopwatch(Callback):
 def _made(variant: Variant, bench: Bench, rows: Rows, cut: Splits) -> tuple[Distiller, TextDataModule]:
     """Method and data; heads are fresh, since what a teacher knows takes no time."""
     s = variant.settings
-    names = [s.student, *(s.teacher_names if s.method.uses_teachers else ())]
+    names = [s.student, *s.teacher_names]
     student, *members = (
         models.load(catalogue.locate(name, s.models), rows.label_names, s.data.max_length) for name in names
     )

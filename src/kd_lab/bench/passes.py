@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from itertools import chain
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -132,9 +132,7 @@ def _accept(method: MetaDistil, gradients: tuple[Tensor, ...], watch: Watch) -> 
 
 
 def _move(method: Distiller, number: int, whose: str, watch: Watch) -> None:
-    optimizers: Any = method.optimizers(use_pl_optimizer=False)
-    optimizer = optimizers[number] if isinstance(optimizers, list) else optimizers
-    watch(f"{whose} optimizer", optimizer.step)
+    watch(f"{whose} optimizer", method._all(method.optimizers(use_pl_optimizer=False))[number].step)
     torch.clear_autocast_cache()
 
 

@@ -5,9 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
-from rich import box
 from rich.markup import escape
-from rich.table import Table
 
 from kd_lab import results, terminal
 from kd_lab.errors import UserError
@@ -113,10 +111,7 @@ def _plain(words: Sequence[str]) -> set[str]:
 def show(lines: Sequence[Line], before: Book | None) -> None:
     """One row per variant; passes are what ``show_passes`` shows."""
     past = {line.name: line for line in before.lines if line.seconds} if before else {}
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("step", overflow="fold")
-    for column in COLUMNS:
-        table.add_column(column, justify="right", no_wrap=True)
+    table = terminal.ruled(["step"], COLUMNS)
     for line in lines:
         peaks = [peak for peak in line.peak if peak is not None]
         cosines = [value for value in line.cosine if value is not None]

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
-from rich import box
-from rich.table import Table
 
 from kd_lab import doors, finished, memory, terminal
 from kd_lab.export import making
@@ -92,10 +90,7 @@ def carry_out(wish: Wish) -> None:
 
 def tell(folder: Path, export: Export) -> None:
     """A line per format."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("format")
-    for column in ("MB", "difference", "accuracy %", "before %", "same label %"):
-        table.add_column(column, justify="right", no_wrap=True)
+    table = terminal.ruled(["format"], ["MB", "difference", "accuracy %", "before %", "same label %"])
     for w in export.weights:
         shares = [f"{100 * share:.2f}" for share in (w.accuracy, export.accuracy, w.agreement)]
         name = f"{w.format}, refused" if w.refused else w.format

@@ -45,7 +45,7 @@ def texts_of(found: Finished, count: int) -> tuple[list[str], list[int], dict[st
         UserError: if the data cannot be had, or has labels that the classifier does not know.
     """
     data = found.settings.data
-    rows = finished.numbered_by(found.checkpoint, sources.load(data))
+    rows = finished.numbered_by(found, sources.load(data))
     cut = dict(sources.cut(rows, data).items())
     numbers: list[int] = []
     counts: dict[str, int] = {}

@@ -46,7 +46,7 @@ def make(found: Finished, order: Order, words: Sequence[str]) -> tuple[Path, Exp
     known = record.read(folder)
     same = known is not None and known.identity == identity and known.order.rows == order.rows
     if known and same and known.data == _data(found) and not found.settings.force:
-        kept = [kind for kind in FORMATS if record.holds(known, folder, [kind])]
+        kept = [kind for kind in FORMATS if record.holds(known, folder, kind)]
         asked = known.order.model_copy(update={"format": order.format})
         if asked == order and set(order.format) <= set(kept):
             terminal.say(f"found finished: {folder}")

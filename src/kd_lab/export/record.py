@@ -1,6 +1,5 @@
 """What an export holds and how it was checked: export.json."""
 
-from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -113,7 +112,8 @@ def read(folder: Path) -> Export | None:
         return None
 
 
-def holds(export: Export, folder: Path, formats: Collection[str]) -> bool:
-    """Whether every one of ``formats`` is in the export, and is what was written there."""
-    wanted = [export.of(kind) for kind in formats]
-    return all(w and (folder / w.path).is_file() and downloads.sha256_of(folder / w.path) == w.sha256 for w in wanted)
+def holds(export: Export, folder: Path, kind: str) -> bool:
+    """Whether the format ``kind`` is in the export, and is what was written there."""
+    weights = export.of(kind)
+    path = folder / weights.path if weights else folder
+    return weights is not None and path.is_file() and downloads.sha256_of(path) == weights.sha256

@@ -5,9 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import BaseModel
-from rich import box
 from rich.markup import escape
-from rich.table import Table
 
 from kd_lab import results, terminal
 from kd_lab.export.record import Format
@@ -81,11 +79,7 @@ def faster(line: Line, lines: Sequence[Line]) -> float | None:
 
 def show(lines: Sequence[Line]) -> None:
     """One row per line."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("model", overflow="fold")
-    table.add_column("in", no_wrap=True)
-    for column in COLUMNS:
-        table.add_column(column, justify="right", no_wrap=True)
+    table = terminal.ruled(["model", "in"], COLUMNS)
     before = ""
     for line in lines:
         timing, times = line.timing, faster(line, lines)

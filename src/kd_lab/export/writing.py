@@ -45,7 +45,6 @@ def write_folder(finished: Finished, folder: Path) -> int:
     The tokenizer's file says how texts are cut and padded, so that the tokenizers library alone reads as predict does.
     """
     quiet.libraries()
-    quiet.transformers()
     classifier = models.load(finished.checkpoint, finished.label_names, finished.max_length, trained=True)
     classifier.save(folder)
     tokenizer, limit = classifier.encoder.tokenizer, classifier.encoder.max_length

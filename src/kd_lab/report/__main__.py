@@ -91,7 +91,7 @@ def report(order: Order) -> Path:
     from kd_lab.report import exported, gallery, keeping, page, published, rendering, tables
 
     own = [tables.of(g, f, split, order.ways.smaller == "mean") for g, f in zip(gathered.groups, found, strict=True)]
-    known = published.load() if any(group.name == published.DATA for group in gathered.groups) else []
+    known = published.load() if any(group.name == published.DATA for group in gathered.groups) else ()
     exports = exported.find(order.folder, gathered)
     in_files = exported.figures(exports)
     of_files = [tables.of_exports(in_files)] if exports else []

@@ -161,10 +161,8 @@ def _labels(found: Sequence[Run]) -> list[str]:
 
 
 def _name(run: Run) -> str:
-    who = f"{' + '.join(run.teachers)} → {run.student}" if run.teachers else run.student
-    extras = [f"{run.result.noise} noise"] if run.result.noise != "none" else []
-    extras += [f"warm-up {run.result.warmup_epochs}"] if run.result.warmup_epochs else []
-    return ", ".join([f"{run.result.method}: {who}", *extras])
+    who = results.pair(run.teachers, run.student)
+    return ", ".join([f"{run.result.method}: {who}", *results.extras(run.result.noise, run.result.warmup_epochs)])
 
 
 def _value(value: Any) -> str:

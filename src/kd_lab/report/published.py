@@ -1,6 +1,7 @@
 """What others published, from conf/published.yaml: shown beside own figures, never among them."""
 
 from collections.abc import Sequence
+from functools import cache
 
 import yaml
 from pydantic import BaseModel
@@ -35,10 +36,11 @@ class Published(BaseModel, extra="forbid"):
     source: str
 
 
-def load() -> list[Published]:
+@cache
+def load() -> tuple[Published, ...]:
     """All of them, in the order of the file."""
     text = (settings.CONF / FILE).read_text(encoding="utf-8")
-    return [Published.model_validate(entry) for entry in yaml.safe_load(text)]
+    return tuple(Published.model_validate(entry) for entry in yaml.safe_load(text))
 
 
 def of(setting: Setting, known: Sequence[Published]) -> Published | None:

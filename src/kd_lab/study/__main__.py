@@ -1,14 +1,13 @@
 """The door: python -m kd_lab.study [PLAN] [stage=…] [name=value …]: listed settings at several seeds, in order."""
 
 import shlex
-import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from kd_lab import doors, results, sweeps, terminal
 from kd_lab.errors import BusyError, UserError
-from kd_lab.outcomes import SWEEP, Sweep
+from kd_lab.outcomes import Sweep
 from kd_lab.sections import Section
 from kd_lab.study import carrying, pace, plans
 from kd_lab.study.plans import Job
@@ -90,7 +89,7 @@ def _run(todo: Sequence[Job], keep: Path | None) -> bool:
     for folder in dict.fromkeys(job.folder for job in todo):
         count = sum(job.folder == folder for job in todo)
         folder.mkdir(parents=True, exist_ok=True)
-        results.write_whole(folder / SWEEP, Sweep(jobs=count, started=time.time()).model_dump_json() + "\n")
+        Sweep(jobs=count).write(folder)
     failed = False
     done = [(job, took) for job in todo if (took := pace.took(job)) is not None]
     waiting = list(todo)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kd_lab.errors import UserError
 from kd_lab.report import runs
-from kd_lab.report.gathering import Group, Setting
+from kd_lab.report.gathering import Gathered, Group, Setting
 from kd_lab.report.runs import Run
 from kd_lab.study import answering, plans
 from kd_lab.study.answering import Tested
@@ -23,20 +23,25 @@ class Kept:
         name: of the stage in the plan.
         stage: itself.
         place: the folder of its runs.
-        groups: its settings; those on other rows of the data are a group of their own.
+        gathered: its settings; those on other rows of the data are a group of their own.
         tested: what the tests say of each group; None where it is too early, or nothing is asked.
     """
 
     name: str
     stage: Stage
     place: Path
-    groups: Sequence[Group]
+    gathered: Gathered
     tested: Sequence[Tested | None]
+
+    @property
+    def groups(self) -> list[Group]:
+        """Of its settings."""
+        return self.gathered.groups
 
     @property
     def runs(self) -> list[Run]:
         """All, in the order of groups and settings."""
-        return [run for group in self.groups for setting in group.settings for run in setting.runs]
+        return self.gathered.runs
 
     @property
     def said(self) -> str:
@@ -53,8 +58,8 @@ def read(name: str, keep: Path) -> list[Kept]:
     found = []
     for own, stage in plans.read(name).stages.items():
         place = keep / plans.title(name, own)
-        groups = list(_groups(stage, place))
-        found.append(Kept(own, stage, place, groups, [answering.test(stage, group) for group in groups]))
+        gathered = Gathered(list(_groups(stage, place)))
+        found.append(Kept(own, stage, place, gathered, [answering.test(stage, group) for group in gathered.groups]))
     if not any(one.groups for one in found):
         raise UserError(f"{keep} keeps no run of the plan {name}; python -m kd_lab.study {name} keep={keep} makes them")
     return found

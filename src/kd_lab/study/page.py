@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from kd_lab import results, terminal
 from kd_lab.report import drawing, figures, gallery, tables
-from kd_lab.report.gathering import Gathered, Group
+from kd_lab.report.gathering import Group
 from kd_lab.report.pictures import Picture
 from kd_lab.report.rendering import in_markdown, of_table
 from kd_lab.report.runs import Run
@@ -99,7 +99,7 @@ def _stage(one: Kept, beside: Path) -> Iterator[str]:
         pictures = gallery.draw(group, stage.split) if stage.questions else gallery.means(group, stage.split)
         for picture in pictures:
             yield from _shown(picture, one.place, _key(group), beside)
-    if warned := tables.warnings(Gathered(list(one.groups))):
+    if warned := tables.warnings(one.gathered):
         yield "\n".join(["Warnings of the runs:", "", *(f"- {in_markdown(line)}" for line in warned)])
 
 

@@ -93,14 +93,12 @@ class Job:
     @property
     def kind(self) -> tuple[str, int]:
         """What decides how long an epoch takes: the method and its number of teachers."""
-        method = self.settings.method
-        return method.name, len(self.settings.teacher_names) if method.uses_teachers else 0
+        return self.settings.method.name, len(self.settings.teacher_names)
 
     @property
     def epochs(self) -> int:
         """Of the warm-up as well."""
-        warmup = self.settings.warmup_epochs if self.settings.method.uses_teachers else 0
-        return self.settings.max_epochs + warmup
+        return self.settings.max_epochs + self.settings.warm_up
 
 
 def jobs(name: str, stage: str | None, given: Sequence[str]) -> Iterator[Job]:
