@@ -119,9 +119,11 @@ MISTYPED = {
     f"{SMOKE} method._target_=kd_lab.methods.kd.Nope": "there is no readable class Nope in 'kd_lab.methods.kd'",
     f"{SMOKE} data.seed=null": "data.seed=None: should be a valid integer",
     "~seed": "seed must be set: seed=…",
-    "+trainer.limit_train_batches=5": "trainer.limit_train_batches=5: should",
+    "+trainer.limit_train_batches=5": "trainer.limit_train_batches=5: there is no such setting",
     "sweep=search lr=1e-4": "lr is both typed and drawn; to set it, leave its range out: ~search.ranges.lr",
     "sweep=search +search.ranges.method.alfa={low:1,high:2,scale:log}": "there is no setting method.alfa",
+    "sweep=search +search.ranges.warm_up={low:1,high:2,scale:log}": "there is no setting warm_up",
+    "+colour=red": "colour=red: there is no such setting",
 }
 """Words that stand for nothing."""
 

@@ -1,11 +1,13 @@
 """The door that asks a finished classifier about any data."""
 
 import csv
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 import kd_lab
 from kd_lab import evaluate, settings, sources, terminal
@@ -47,6 +49,18 @@ def test_on_its_own_splits_it_says_what_the_run_said(run: Result, asked: Any) ->
         )
         assert found["warning"] is None
         assert not any(line.startswith("warning") for line in said)
+
+
+def test_a_table_that_is_too_wide_loses_nothing() -> None:
+    labels = ["dreadful", "negative", "neutral", "positive", "excellent"]
+    table = terminal.ruled(["label, then predicted"], [f"{label} review" for label in labels])
+    for label in labels:
+        table.add_row(label, *["1,234"] * len(labels))
+    shown = io.StringIO()
+    Console(file=shown, width=80).print(table)
+    assert shown.getvalue().count("1,234") == 25
+    for label in labels:
+        assert f"\n {label} " in shown.getvalue()
 
 
 def test_a_teacher_reads_with_its_own_tokenizer(run: Result, asked: Any) -> None:

@@ -15,7 +15,7 @@ import torch
 from shell import kd_lab, timed
 
 import kd_lab as package
-from kd_lab import finished, predict, predicting, sources, texts
+from kd_lab import doors, finished, predict, predicting, sources, texts
 from kd_lab.errors import UserError
 from kd_lab.results import Result
 from kd_lab.texts import Line, Source
@@ -133,6 +133,11 @@ def test_slow_lines_are_answered_as_they_come_and_a_broken_pipe_ends_quietly(run
                     break
         assert door.wait(20) == 0
         assert door.stderr.read() == b""
+
+
+def test_a_name_may_end_in_an_equals_sign() -> None:
+    ways, rest = doors.own(predict.Ways, ["text=a=", "seed=1"])
+    assert (ways.text, rest) == ("a=", ["seed=1"])
 
 
 def test_usage_and_bad_words_are_answered_quickly(run: Result, tmp_path: Path) -> None:

@@ -208,6 +208,8 @@ def test_the_commands_are_said_and_nothing_is_run(tmp_path: Path, folder: Path) 
             "questions: validation chose the settings",
         ),
         ("stages: [", [], "while parsing"),
+        ("", [], "is no plan: it should hold"),
+        (PLAN.replace("seeds: [3, 4]", "seeds: [3]\n    colour: red"), [], "stages.first.colour=red: there is no such"),
     ],
 )
 def test_a_plan_that_is_wrong_is_refused_before_anything_runs(

@@ -72,7 +72,7 @@ def own(kind: type[S], words: Sequence[str]) -> tuple[S, list[str]]:
         UserError: naming a bad value and what would be right.
     """
     mine = {name: word for word in words if (name := word.partition("=")[0]) in kind.model_fields and "=" in word}
-    if empty := [word for word in mine.values() if word.endswith("=")]:
+    if empty := [word for word in mine.values() if not word.partition("=")[2]]:
         raise UserError(f"{empty[0]}: say what it should be, or leave it out")
     try:
         read = kind.model_validate({name: word.partition("=")[2] for name, word in mine.items()})

@@ -63,7 +63,10 @@ def source_digest(method: Method) -> str:
 
 
 def _dumped(tree: ast.AST) -> str:
-    """As Python 3.11 writes it: 3.12 names a list for type parameters, and 3.13 leaves empty lists out."""
+    """As Python 3.11 writes it: 3.12 names a list for type parameters, and 3.13 leaves empty lists out.
+
+    Only for formats inside of formats, as in ``f"{a:>{b}}"``, does 3.12 write more.
+    """
     empty: Any = {"show_empty": True} if sys.version_info >= (3, 13) else {}
     return ast.dump(tree, **empty).replace(", type_params=[]", "")
 

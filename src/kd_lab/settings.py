@@ -182,6 +182,8 @@ def first_of(error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"{name} must be set: {name}=…"
     given = "" if isinstance(first["input"], Mapping) else f"={first['input']}"
+    if first["type"] == "extra_forbidden":
+        return f"{name}{given}: there is no such setting"
     if first["type"] == "value_error":
         return f"{name}{given}: {first['ctx']['error']}"
     # Each member of a union has its own problem with the same value.
@@ -197,7 +199,7 @@ def _with_draws(checked: Settings, search: Search, plain: Mapping[str, Any], typ
             raise UserError(f"{name} is both typed and drawn; to set it, leave its range out: ~search.ranges.{name}")
         section, _, setting = name.rpartition(".")
         place = getattr(checked, section, None) if section else checked
-        if not isinstance(place, Section) or not hasattr(place, setting):
+        if not isinstance(place, Section) or setting not in {*type(place).model_fields, *(place.model_extra or {})}:
             raise UserError(f"search.ranges.{name}: there is no setting {name}")
     return Settings.model_validate(search.applied(plain))
 

@@ -35,12 +35,12 @@ def complain(text: str) -> None:
 
 
 def ruled(words: Sequence[str], numbers: Sequence[str], title: str = "") -> Table:
-    """An empty table: columns of words, which may take several lines, then columns of numbers, which may not."""
+    """An empty table: columns of words, then columns of numbers; where the room is short all take several lines."""
     table = Table(title=escape(title) or None, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for column in words:
         table.add_column(escape(column), overflow="fold")
     for column in numbers:
-        table.add_column(escape(column), justify="right", no_wrap=True)
+        table.add_column(escape(column), justify="right", overflow="fold")
     return table
 
 

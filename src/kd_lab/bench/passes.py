@@ -40,7 +40,7 @@ def walk(method: Distiller, batch: Batch, step: int, watch: Watch) -> None:
     """Take ``step`` of ``method`` on ``batch`` again, pass by pass; weights and optimizers move as in training."""
     if isinstance(method, Published):
         _published(method, batch, step, watch)
-    elif isinstance(method, MetaDistil) and step % method.teacher_every:
+    elif isinstance(method, MetaDistil) and (step < method.frozen_steps or step % method.teacher_every):
         _plain(method, batch, watch)
     elif isinstance(method, MetaDistil):
         _metadistil(method, batch, step, watch)

@@ -43,7 +43,10 @@ PUBLISHED = (
     "precision=float32",
     "micro_batch_size=null",
 )
-FIXED = ("method.hypergradient", "method.teacher_every", "precision", "micro_batch_size")
+FIXED: tuple[str, ...] = ("precision", "micro_batch_size")
+FIXED += tuple(
+    f"method.{knob}" for knob in ("hypergradient", "teacher_every", "frozen", "label_loss", "preconditioned")
+)
 ROWS = {
     "finetune": Row(("method=finetune",), fixed=("teacher",)),
     "kd": Row(("method=kd",)),

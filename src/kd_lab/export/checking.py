@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from kd_lab import downloads, finished, predicting, sources
@@ -65,7 +66,7 @@ def ask(found: Finished, count: int) -> Rows:
 
 def check(folder: Path, kind: Format, rows: Rows, order: Order) -> Weights:
     """The weights of the format ``kind``, compared with the original; a file that strays is refused, and removed."""
-    said = runtimes.logits(runtimes.Reader(folder), runtimes.start(folder, kind), rows.texts)
+    said = runtimes.logits(runtimes.Reader(folder), runtimes.start(folder, kind, torch.get_num_threads()), rows.texts)
     path, accuracy = folder / PATHS[kind], float((said.argmax(axis=1) == rows.labels).mean())
     found = Weights(
         format=kind,

@@ -38,11 +38,8 @@ class Reader:
         return {name: np.array([getattr(e, COLUMNS[name]) for e in encodings], dtype=np.int64) for name in self.names}
 
 
-def start(folder: Path, kind: str, threads: int = 0) -> Run:
-    """Load the weights of the format ``kind``; ``threads`` are onnxruntime's, 0 for one on each core.
-
-    Torch's are the process's: who wants others sets them.
-    """
+def start(folder: Path, kind: str, threads: int) -> Run:
+    """Load the weights of the format ``kind``; ``threads`` are onnxruntime's, torch's are the process's."""
     return _in_torch(folder) if kind == "folder" else _in_onnxruntime(folder / PATHS[kind], threads)
 
 

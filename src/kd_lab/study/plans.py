@@ -161,7 +161,10 @@ def read(name: str) -> Plan:
     if path is None:
         raise UserError(f"there is no plan {name}; name a file or one of {', '.join(p.stem for p in PLANS.iterdir())}")
     try:
-        return Plan.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if not isinstance(found, dict):
+            raise UserError(f"{path} is no plan: it should hold {' and '.join(Plan.model_fields)}")
+        return Plan.model_validate(found)
     except ValidationError as error:
         raise UserError(f"{path}: {settings.first_of(error)}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
