@@ -96,6 +96,7 @@ def test_what_is_kept_is_not_run_again_wherever_the_runs_are(
     words = ("other.yml", "data.rows=200", "stage=first", keep, f"output_dir={tmp_path / 'third'}")
     taken_over = kd_lab(*words, folder=folder, door="study")
     assert "training" not in taken_over.stdout
+    assert " left" not in taken_over.stdout, "what is kept takes no time"
     rows = [sorted(path.read_text("utf-8") for path in (tmp_path / "kept" / name).glob("*/row.txt")) for name in STAGES]
     assert rows[0] == rows[1]
     assert len(rows[0]) == 4

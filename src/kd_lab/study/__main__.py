@@ -92,12 +92,14 @@ def _run(todo: Sequence[Job], keep: Path | None) -> bool:
         Sweep(jobs=count).write(folder)
     failed = False
     done = [(job, took) for job in todo if (took := pace.took(job)) is not None]
+    kept = {job.words for job in todo if keep and carrying.is_kept(job, keep)}
     waiting = list(todo)
     while waiting:
         free = next((job for job in waiting if not carrying.elsewhere(job)), None)
         job = free or waiting[0]
         others = len(set().union(*(carrying.elsewhere(other) for other in waiting if other is not job)))
-        left = pace.time_left(waiting, done, processes=1 + others)
+        still = [job for job in waiting if job.words not in kept]
+        left = pace.time_left(still, done, processes=1 + others)
         which = f"{len(todo) - len(waiting) + 1} of {len(todo)}"
         terminal.say(f"{which}: {job.row}" + (f"; about {left} left" if left else ""))
         train = partial(carrying.result_of, job, keep, wait=free is None)

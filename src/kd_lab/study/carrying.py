@@ -37,11 +37,18 @@ def result_of(job: Job, keep: Path | None, *, wait: bool = True) -> Result:
     # Seconds of imports, where something is kept.
     from kd_lab.report import keeping, runs
 
-    known = (_kept(run, other) for other in sorted(keep.glob("*/")))
-    result = next(filter(None, known), None) or carry_out(run, one_of_many=True, wait=wait)
+    result = _kept_anywhere(run, keep) or carry_out(run, one_of_many=True, wait=wait)
     keeping.keep([runs.read(result)], place)
     results.write_whole(row, job.row + "\n")
     return result
+
+
+def is_kept(job: Job, keep: Path) -> bool:
+    """Whether any stage has its run already."""
+    try:
+        return _kept_anywhere(plan(job.settings), keep) is not None
+    except UserError:  # said where it is carried out
+        return False
 
 
 def elsewhere(job: Job) -> set[Path]:
@@ -52,6 +59,10 @@ def elsewhere(job: Job) -> set[Path]:
         return set()
     needed = {one.folder for one in (run, *run.teachers) if isinstance(one, Plan)}
     return {folder for folder in needed if locks.taken(folder)}
+
+
+def _kept_anywhere(run: Plan, keep: Path) -> Result | None:
+    return next(filter(None, (_kept(run, place) for place in sorted(keep.glob("*/")))), None)
 
 
 def _kept(run: Plan, place: Path) -> Result | None:

@@ -19,15 +19,15 @@ def took(job: Job) -> float | None:
 
 def time_left(left: Sequence[Job], done: Sequence[tuple[Job, float]], processes: int = 1) -> str:
     """How long the jobs ``left`` will take so many processes, by the seconds of those that are ``done``; nothing where
-    none is.
+    none is done or left.
     """
     paces: dict[tuple[str, int], list[float]] = defaultdict(list)
     for job, seconds in done:
         paces[job.kind].append(seconds / job.epochs)
-    if not paces:
-        return ""
-    usual = fmean(median(those) for those in paces.values())
     ended = {job.words for job, _ in done}
     still = [job for job in left if job.words not in ended]
+    if not paces or not still:
+        return ""
+    usual = fmean(median(those) for those in paces.values())
     alone = sum(job.epochs * median(paces.get(job.kind, [usual])) for job in still)
     return terminal.duration(alone / processes)
