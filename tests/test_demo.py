@@ -201,7 +201,7 @@ BAD = {
     "./outputs/none": "there is no model './outputs/none'",
     "port=high": "port=high: should be a valid integer",
     "port=65536": "port=65536: should be less than or equal to 65535",
-    "host=": "host=: should have at least 1 character",
+    "host=": "host=: say what it should be, or leave it out",
 }
 
 
