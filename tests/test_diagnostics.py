@@ -63,8 +63,8 @@ def test_steps_from_before_an_interruption_are_brought_to_where_the_others_are()
 
 def test_a_run_keeps_all_of_it(compose: Callable[..., Settings]) -> None:
     every = 4
-    words = ("method=metadistil", f"trainer.log_every_n_steps={every}", "method.teacher_lr=1e-4", "warmup_epochs=0")
-    result = experiment.train(compose(*words))
+    moving = ("method=metadistil", "method.teacher_lr=1e-4", "method.teacher_every=1")
+    result = experiment.train(compose(*moving, f"trainer.log_every_n_steps={every}", "warmup_epochs=0"))
     with (result.folder / "metrics.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
 

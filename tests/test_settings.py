@@ -4,7 +4,7 @@ import pytest
 
 from kd_lab import settings
 from kd_lab.errors import UserError
-from kd_lab.settings import CONF
+from kd_lab.settings import CONF, Method
 
 
 def refusal(*words: str) -> str:
@@ -14,14 +14,26 @@ def refusal(*words: str) -> str:
     return str(caught.value)
 
 
+def teaching(method: Method) -> tuple[float, float, int]:
+    return method.teacher_lr, method.label_loss, method.teacher_every
+
+
 def test_the_defaults_are_the_main_job() -> None:
     s = settings.check(settings.compose(["method=metadistil", "teacher=bert+roberta"]))
     assert (s.student, s.data.name, s.teacher_names) == ("distilbert", "sst2", ("bert", "roberta"))
     assert (s.batch_size, s.lr, s.teacher_finetune_lr, s.max_epochs, s.teacher_epochs) == (32, 7e-5, 5e-5, 3, 3)
     m = s.method
-    assert (m.alpha, m.temperature, m.inner_lr, m.teacher_lr, m.teacher_every) == (0.5, 2, 5e-5, 2e-6, 1)
+    assert (m.alpha, m.temperature, m.inner_lr) == (0.5, 2, 5e-5)
+    assert teaching(m) == (2e-5, 0.02, 4)
     assert s.data.sizes == {"train": 30_000, "quiz": 100, "validation": 872, "test": 2_000}
     assert s.logger.name == "wandb"
+
+
+@pytest.mark.parametrize("name", ["published", *(path.stem for path in sorted((CONF / "experiment").glob("table*")))])
+def test_what_others_did_does_not_follow_our_defaults(name: str) -> None:
+    m = settings.check(settings.compose([f"experiment={name}"])).method
+    if m.name == "metadistil":
+        assert teaching(m) == (2e-6, 0, 1)
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "experiment").glob("*.yaml")))

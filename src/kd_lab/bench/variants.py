@@ -14,7 +14,7 @@ from kd_lab.errors import UserError
 from kd_lab.sections import Count, Section, listed
 from kd_lab.settings import Settings, method_named
 
-DEFAULTS = ("method=metadistil", "models=hub", "teacher=minilm", "student=minilm3", "data=snippets", "logger=csv")
+DEFAULTS = ("models=hub", "teacher=minilm", "student=minilm3", "data=snippets", "logger=csv")
 """A pair and sentences that need no model hub; the words of the command line go before them."""
 PUBLISHED_PADDING = 128  # tokens
 
@@ -24,7 +24,7 @@ class Row:
     """One kind of training step.
 
     Attributes:
-        words: settings that make it.
+        words: settings that make it; the command line's come after them, but for those that are fixed.
         fixed: names of settings that it has of its own, whatever the axes say.
         remembers: whether the teachers' outputs are at hand.
         slow: whether a quarter of the steps, all of one width, must do.
@@ -36,8 +36,11 @@ class Row:
     slow: bool = False
 
 
+META_STEP = ("method=metadistil", "method.teacher_every=1")
+"""What is timed is the meta-step; the method's default takes steps of distillation between two of them."""
 PUBLISHED = (
-    "method=metadistil",
+    *META_STEP,
+    "method.label_loss=0",
     "method._target_=kd_lab.bench.published.Published",
     "method.hypergradient=unrolled",
     "precision=float32",
@@ -51,11 +54,9 @@ ROWS = {
     "finetune": Row(("method=finetune",), fixed=("teacher",)),
     "kd": Row(("method=kd",)),
     "kd-cached": Row(("method=kd",), remembers=True),
-    "metadistil": Row(("method=metadistil",)),
-    "finite_difference": Row(
-        ("method=metadistil", "method.hypergradient=finite_difference"), fixed=("method.hypergradient",)
-    ),
-    "unrolled": Row(("method=metadistil", "method.hypergradient=unrolled"), fixed=("method.hypergradient",)),
+    "metadistil": Row(META_STEP),
+    "finite_difference": Row((*META_STEP, "method.hypergradient=finite_difference"), fixed=("method.hypergradient",)),
+    "unrolled": Row((*META_STEP, "method.hypergradient=unrolled"), fixed=("method.hypergradient",)),
     "published-grouped": Row(PUBLISHED, (*FIXED, "bench.padding"), slow=True),
     "published": Row(PUBLISHED, (*FIXED, "bench.padding"), slow=True),
 }
@@ -153,7 +154,7 @@ def _bench(words: Sequence[str]) -> Bench:
 def _applies(word: str, row: Row) -> bool:
     """Whether a row hears a word: not if it fixes that setting, nor if its method has no such argument."""
     name = word.partition("=")[0].lstrip("+")
-    if name in row.fixed:
+    if name in ("method", *row.fixed):
         return False
     method = row.words[0].partition("=")[2]
     return not name.startswith("method.") or name.removeprefix("method.") in method_named(method).arguments()
@@ -166,4 +167,4 @@ def _variant(row: str, words: Sequence[str], axes: tuple[str, ...]) -> Variant:
     if not padding.isdecimal():
         raise UserError(f"bench.padding={padding}: should be a number of tokens, or 0 for the longest of a batch")
     plain = [word for word in words if not word.startswith("bench.")]
-    return Variant(row, axes, settings.check(settings.compose([*DEFAULTS, *plain, *ROWS[row].words])), int(padding))
+    return Variant(row, axes, settings.check(settings.compose([*DEFAULTS, *ROWS[row].words, *plain])), int(padding))
