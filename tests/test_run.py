@@ -94,8 +94,9 @@ def test_the_whole_configuration_can_be_printed(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_debug_shows_the_whole_traceback(tmp_path: Path) -> None:
-    done = kd_lab("experiment=smoke", "student=bort", "debug=true", folder=tmp_path)
+@pytest.mark.parametrize("word", ["debug=true", "debug=1"])
+def test_debug_shows_the_whole_traceback(word: str, tmp_path: Path) -> None:
+    done = kd_lab("experiment=smoke", "student=bort", word, folder=tmp_path)
     assert done.returncode != 0
     assert "Traceback" in done.stderr
 

@@ -33,7 +33,7 @@ ADVICE = {
 
 def wants_traceback(words: Sequence[str]) -> bool:
     """Whether ``debug=true`` is among the words of a command line."""
-    return any(word.lower() == "debug=true" for word in words)
+    return any(settings.says_yes(word.partition("=")[2]) for word in words if word.lower().startswith("debug="))
 
 
 def opened(usage: str, carry_out: Callable[[list[str]], object], *, empty: bool = True) -> None:

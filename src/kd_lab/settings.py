@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import Field, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from kd_lab import words
 from kd_lab.errors import UserError
@@ -173,6 +173,14 @@ def check(config: DictConfig | Mapping[str, Any], typed: Sequence[str] = ()) -> 
         raise UserError(f"{error.full_key} must be set: {error.full_key}=…") from error
     except ValidationError as error:
         raise UserError(first_of(error)) from error
+
+
+def says_yes(value: object) -> bool:
+    """Whether a setting that is true or false would be true with ``value``."""
+    try:
+        return TypeAdapter(bool).validate_python(value)
+    except ValidationError:
+        return False
 
 
 def first_of(error: ValidationError) -> str:
