@@ -226,7 +226,8 @@ def test_a_student_that_learned_nothing_is_warned_of(compose: Compose) -> None:
 
 
 def test_a_teacher_that_falls_is_warned_of(compose: Compose) -> None:
-    result = experiment.train(compose("teacher=tiny-bert", "method.teacher_lr=0.05", "max_epochs=1", "warmup_epochs=0"))
+    moving = ("method.teacher_lr=0.05", "method.teacher_every=1", "method.label_loss=0")
+    result = experiment.train(compose("teacher=tiny-bert", *moving, "max_epochs=1", "warmup_epochs=0"))
     (teacher,) = result.teachers
     assert teacher.at_end.validation.accuracy < teacher.before.validation.accuracy
     assert any("teacher tiny-bert fell from" in warning for warning in result.warnings)

@@ -1,6 +1,7 @@
 """The contract that every method passes: each file of conf/method is picked up by itself."""
 
 import inspect
+import math
 import warnings
 from collections.abc import Callable
 from importlib import import_module
@@ -20,6 +21,8 @@ from kd_lab.optimization import Optimization
 from kd_lab.settings import CONF, method_named
 
 METHODS = sorted(path.stem for path in (CONF / "method").glob("*.yaml"))
+TUNED = {"metadistil": {"teacher_lr": 2e-5, "label_loss": 0.02, "teacher_every": 4}}
+"""Settings of which the yaml has what a study found best, and the class the plain method."""
 State = dict[str, torch.Tensor]
 
 
@@ -83,7 +86,8 @@ def test_the_teachers_change_only_if_the_method_says_so_and_steps_count_the_stud
     assert not equal(state(method.student), student)
     assert equal(state(method.teachers), teachers) != (method.teachers_learn and bool(teachers))
     assert trainer.global_step == len(data.train_dataloader())
-    assert method.teacher_updates == (trainer.global_step if method.teachers_learn else 0)
+    updates = math.ceil(trainer.global_step / method_named(name).teacher_every)
+    assert method.teacher_updates == (updates if method.teachers_learn else 0)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -152,4 +156,4 @@ def test_a_methods_file_and_yaml_name_the_same_settings(name: str) -> None:
     takes = inspect.signature(getattr(import_module(path), kind).__init__).parameters
     assert set(method.arguments()) <= set(takes)
     defaults = {key: takes[key].default for key in method.arguments()}
-    assert defaults == method.arguments()
+    assert defaults | TUNED.get(name, {}) == method.arguments()

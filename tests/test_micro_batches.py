@@ -61,8 +61,9 @@ def test_micro_batches_have_the_gradient_of_the_batch(
 ) -> None:
     quiet.libraries()
     method = method_named(name)
-    if way:
-        method = Method.model_validate(method.model_dump(exclude_unset=True, by_alias=True) | {"hypergradient": way})
+    if name == "metadistil":  # beside a label loss the hypergradient would be too small to be seen
+        said = method.model_dump(exclude_unset=True, by_alias=True) | {"label_loss": 0.0}
+        method = Method.model_validate(said | ({"hypergradient": way} if way else {}))
     whole, parts = (gradients(method, some, classifier, toy_data, tmp_path) for some in (None, size))
     assert whole.keys() == parts.keys()
     assert any(key.startswith("teachers.") for key in whole) == (name == "metadistil")

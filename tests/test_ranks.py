@@ -18,7 +18,7 @@ from kd_lab.optimization import Optimization
 from kd_lab.settings import Method, method_named
 
 BATCH, BATCHES = 53, 4  # of 160 rows; the last batch has one row, and the second process none of it
-LEARNING = {"inner_lr": 0.1, "teacher_lr": 1e-3}
+LEARNING = {"inner_lr": 0.1, "teacher_lr": 1e-3, "teacher_every": 1, "label_loss": 0.0}
 KNOBS = {"teacher_weights": "confidence", "preconditioned": True, "label_loss": 0.5, "frozen": 0.3, "quiz_batches": 2}
 CASES: dict[str, tuple[str, int, dict[str, Any], int | None]] = {
     "finetune": ("finetune", 0, {}, None),

@@ -87,7 +87,7 @@ class Ledger:
     """What the steps have found and is not yet logged.
 
     Attributes:
-        latest: metrics of the latest step, by name.
+        latest: metrics by name, as last found: those of quiz and teachers are the latest meta-step's.
         losses: of each step of the epoch.
         agreements: counts of each step of the epoch, see :func:`agreement`.
     """

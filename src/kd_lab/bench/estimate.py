@@ -109,11 +109,13 @@ def cost(run: Settings) -> Cost:
     members = [shape(name) for name in run.teacher_names]
     s, t = student.inner, sum(member.inner for member in members)
     moving, held, kept = student.parameters, 0, tokens.longest * student.kept
+    moved = float(moving)
     if run.method.name == "metadistil":
         q = run.method.quiz_batches * tokens.quiz / tokens.batch
         every = run.method.teacher_every
         passes = (7 * s + 3 * q * s + 4 * t + (every - 1) * (3 * s + t)) / every
         moving += sum(member.parameters for member in members)
+        moved += sum(member.parameters for member in members) / every
         # The assumed student, its gradient, and the quiz gradient; and the teachers' graphs beside the student's.
         held, kept = 3 * student.parameters, kept + tokens.longest * sum(member.kept for member in members)
     elif members:
@@ -126,7 +128,7 @@ def cost(run: Settings) -> Cost:
     steps = tokens.steps * run.max_epochs
     operations = 2 * tokens.batch * (passes * steps + 3 * s * run.warm_up * tokens.steps)
     # Weights, gradients and AdamW's two means.
-    return Cost(operations, steps * moving * NUMBER * TOUCHED, NUMBER * (4 * moving + held) + kept)
+    return Cost(operations, steps * moved * NUMBER * TOUCHED, NUMBER * (4 * moving + held) + kept)
 
 
 def show(name: str, rows: Sequence[tuple[str, Settings]]) -> None:

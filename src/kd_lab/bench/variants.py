@@ -15,7 +15,7 @@ from kd_lab.sections import Count, Section, listed
 from kd_lab.settings import Settings, method_named
 
 DEFAULTS = ("models=hub", "teacher=minilm", "student=minilm3", "data=snippets", "logger=csv")
-"""A pair and sentences that need no model hub; the words of the command line go before them."""
+"""A pair and sentences that need no model hub; what rows and command line say goes over it."""
 PUBLISHED_PADDING = 128  # tokens
 
 
@@ -36,11 +36,10 @@ class Row:
     slow: bool = False
 
 
-META_STEP = ("method=metadistil", "method.teacher_every=1")
-"""What is timed is the meta-step; the method's default takes steps of distillation between two of them."""
+META_STEP = ("method=metadistil", "method.teacher_every=1", "method.label_loss=0")
+"""By default steps of distillation lie between two of these; and a label loss would hide a wrong cosine."""
 PUBLISHED = (
     *META_STEP,
-    "method.label_loss=0",
     "method._target_=kd_lab.bench.published.Published",
     "method.hypergradient=unrolled",
     "precision=float32",
@@ -152,7 +151,7 @@ def _bench(words: Sequence[str]) -> Bench:
 
 
 def _applies(word: str, row: Row) -> bool:
-    """Whether a row hears a word: not if it fixes that setting, nor if its method has no such argument."""
+    """Whether a row hears a word: not if it fixes that setting (all fix their method) or has none such."""
     name = word.partition("=")[0].lstrip("+")
     if name in ("method", *row.fixed):
         return False

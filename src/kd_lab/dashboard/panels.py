@@ -22,7 +22,7 @@ CURVES = {
     "Student: agreement with the teachers": ("train/agreement", "validation/agreement"),
     "Teachers: accuracy": ("teacher/validation/accuracy", "teacher/train/accuracy", "teacher/quiz/accuracy"),
     "Quiz: loss before and after the assumed step": ("quiz/loss_before", "quiz/loss"),
-    "Teachers: norm of the hypergradient": ("teacher/gradient_norm",),
+    "Teachers: norm of their gradient": ("teacher/gradient_norm",),
     "Teachers: cosine of successive gradients": ("teacher/gradient_cosine",),
     "Teachers: displacement from where they started": ("teacher/displacement",),
 }

@@ -7,7 +7,7 @@ The teachers are trained too, on how well the student does on a quiz after learn
 3. the copy takes an assumed step of distillation;                                ``hypergradient``
 4. quiz batches are drawn;                                                        ``quiz_of``
 5. the copy answers them: the quiz loss;                                          ``hypergradient``
-6. the teachers step along its gradient;                                          ``move_teachers``
+6. the teachers step along its gradient and that of their own loss;               ``move_teachers``
 7. the copy is dropped;
 8. the student learns for real, from the teachers as they are now.                ``move_student``
 """
@@ -48,7 +48,7 @@ AT_A_TIME = 64  # quiz rows, in evaluation
 
 
 class MetaDistil(Distiller):
-    """Distillation by teachers that learn how to teach.
+    """Distillation by teachers that learn how to teach; the defaults are the plain method, those of its yaml are tuned.
 
     Args:
         student, teachers, **machinery: of :class:`kd_lab.distiller.Distiller`; ``quiz`` among it.

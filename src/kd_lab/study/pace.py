@@ -21,7 +21,7 @@ def time_left(left: Sequence[Job], done: Sequence[tuple[Job, float]], processes:
     """How long the jobs ``left`` will take so many processes, by the seconds of those that are ``done``; nothing where
     none is done or left.
     """
-    paces: dict[tuple[str, int], list[float]] = defaultdict(list)
+    paces: dict[tuple[str, int, int], list[float]] = defaultdict(list)
     for job, seconds in done:
         paces[job.kind].append(seconds / job.epochs)
     ended = {job.words for job, _ in done}

@@ -91,9 +91,9 @@ class Job:
     settings: Settings
 
     @property
-    def kind(self) -> tuple[str, int]:
-        """What decides how long an epoch takes: the method and its number of teachers."""
-        return self.settings.method.name, len(self.settings.teacher_names)
+    def kind(self) -> tuple[str, int, int]:
+        """What decides how long an epoch takes: the method, its number of teachers and how often they learn."""
+        return self.settings.method.name, len(self.settings.teacher_names), self.settings.method.teacher_every
 
     @property
     def epochs(self) -> int:
