@@ -26,10 +26,12 @@ LABELS = ("negative", "positive")
 
 @pytest.fixture(scope="session", autouse=True)
 def _quiet_and_alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """One thread per test process, no W&B key, no hub, and a cache of its own where none is given."""
+    """One thread per test process, no W&B settings, no hub, and a cache of its own where none is given."""
     quiet.transformers()
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("WANDB_")]:
+            patch.delenv(name)
         patch.setenv("WANDB_MODE", "offline")
         patch.setenv("OMP_NUM_THREADS", "1")
         if "KD_LAB_CACHE" not in os.environ:

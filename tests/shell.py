@@ -13,7 +13,13 @@ def kd_lab(*words: str, folder: Path, door: str = "run", **environment: str) -> 
     """``python -m kd_lab.DOOR WORDS`` in ``folder``."""
     command = [sys.executable, "-m", f"kd_lab.{door}", *words]
     return subprocess.run(
-        command, cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True, check=False
+        command,
+        cwd=folder,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
     )
 
 

@@ -45,7 +45,7 @@ def test_it_leaves_a_table_a_file_and_a_picture(measured: tuple[Path, str]) -> N
         assert sum(line.parts.values()) > 0
         assert line.operations[0] > 0
         assert line.peak[0]
-        assert line.name in said.replace("\n", " ") or line.row in said
+        assert line.row in said.partition("× floor")[2], "in the table, not in the progress before it"
     kept = {line.name: line for line in book.lines}
     teachers = "teacher=tiny-bert"
     assert "tangent" in kept[f"metadistil {teachers}"].parts
@@ -71,7 +71,7 @@ def test_the_floor_is_of_the_passes_that_a_step_takes(tmp_path: Path) -> None:
     assert lines[3].floor is None
 
 
-def test_a_later_bench_is_compared_with_it(measured: tuple[Path, str]) -> None:
+def test_a_later_bench_is_compared_with_it(measured: tuple[Path, str], capsys: pytest.CaptureFixture[str]) -> None:
     folder, _ = measured
     home = folder / "outputs" / "bench"
     (written,) = home.glob("*.json")
@@ -85,6 +85,9 @@ def test_a_later_bench_is_compared_with_it(measured: tuple[Path, str]) -> None:
     other.write_text(json.dumps(elsewhere), encoding="utf-8")
     assert table.earlier(home, book.words, None) == (written, book)
     other.unlink()
+    slower = [line.model_copy(update={"seconds": [2 * value for value in line.seconds]}) for line in book.lines]
+    table.show(book.lines, book.model_copy(update={"lines": slower}))
+    assert capsys.readouterr().out.count("0.50×") == len(book.lines)
     with pytest.raises(UserError, match=r"bench.against=.*nowhere.json: should be the file of an earlier bench"):
         table.earlier(home, book.words, home / "nowhere.json")
 

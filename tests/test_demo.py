@@ -131,10 +131,20 @@ def test_a_words_mark_is_what_the_log_odds_lose_without_it(panel: Panel) -> None
 
 
 def test_any_text_gets_an_answer_of_bounded_length(panel: Panel) -> None:
-    for text in ("", "   ", "\n\t", "\u200b" * 0):
+    for text in ("", "   ", "\n\t"):
         found = panel.answer(text)
         assert (found.said, found.notes) == ((), ["There are no words to judge: type a sentence."])
-    for text in ("x", "🙂🙂🙂", "这部电影很好看", "ужасный фильм", "a\0b \ud800 c", "!?", "x" * 5000, "مرحبا بالعالم"):
+    for text in (
+        "x",
+        "\u200b",
+        "🙂🙂🙂",
+        "这部电影很好看",
+        "ужасный фильм",
+        "a\0b \ud800 c",
+        "!?",
+        "x" * 5000,
+        "مرحبا بالعالم",
+    ):
         found = panel.answer(text)
         assert len(found.said) == 4
         assert 1 <= len(found.parts) <= answering.PARTS

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import subprocess
 import zipfile
 from pathlib import Path
@@ -36,6 +37,7 @@ def test_a_package_is_brought_without_dependencies_by_its_hash_and_kept(
     assert len(calls) == 1
     assert {"--no-deps", "--require-hashes", "--no-binary"} <= set(calls[0])
     first.write_bytes(b"damaged")
+    os.utime(first, (2**31, 2**31))  # some systems' clocks of files stand still between the two writings
     with pytest.raises(UserError, match="delete it and run again"):
         downloads.from_pip("thing==1.0", digest)
 
@@ -85,15 +87,6 @@ def test_weights_that_are_not_the_ones_named_are_refused(tmp_path: Path, monkeyp
         catalogue.locate("thing", {"thing": origin})
     with pytest.raises(UserError, match="holds other weights"):
         catalogue.locate("thing", {"thing": origin})
-
-
-def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"holds no model \(no readable config\.json\)"):
-        catalogue.locate(str(tmp_path), {})
-    (tmp_path / "config.json").write_text("{}", encoding="utf-8")
-    (tmp_path / "pytorch_model.bin").write_bytes(b"pickle")
-    with pytest.raises(UserError, match=r"holds no \*\.safetensors; other weights are not read"):
-        catalogue.locate(str(tmp_path), {})
 
 
 def test_the_identity_of_a_checkpoint_is_its_content(tmp_path: Path) -> None:

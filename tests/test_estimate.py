@@ -69,6 +69,9 @@ def test_steps_cost_what_the_page_says() -> None:
     assert estimate.cost(warm).operations - estimate.cost(meta).operations == pytest.approx(3 * s * one / 15)
     often = composed("table1-08-metadistil-bert-distilbert", "method.teacher_every=4")
     assert estimate.cost(often).operations < estimate.cost(meta).operations
+    student, teacher = (estimate.shape(name).parameters for name in ("distilbert", "bert"))
+    for run, moving in ((kd, student), (meta, student + teacher), (often, student + teacher / 4)):
+        assert estimate.cost(run).moved == pytest.approx(7 * 4 * moving * tokens.steps * meta.max_epochs)
     weights = 4 * 4 * (estimate.shape("distilbert").parameters + estimate.shape("bert").parameters)
     assert estimate.cost(meta).memory > weights > estimate.cost(kd).memory
 

@@ -7,15 +7,19 @@ import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import wandb
 from omegaconf import OmegaConf
+from safetensors.torch import load_file
 from transformers import pipeline
 
 from kd_lab import evaluation, experiment, fingerprint, planning, results, settings, terminal
+from kd_lab.checkpoints import Best
 from kd_lab.errors import UserError
+from kd_lab.methods.metadistil import MetaDistil
 from kd_lab.results import Result
 from kd_lab.settings import Settings
 
@@ -165,15 +169,6 @@ def test_a_run_hands_the_data_what_the_method_asks_of_the_quiz(compose: Compose)
     assert whole.teacher_displacement != one.teacher_displacement
 
 
-def test_a_half_written_run_is_not_finished(compose: Compose) -> None:
-    words = ("method=finetune", "student=tiny-bert", "max_epochs=1")
-    first = experiment.train(compose(*words))
-    (first.folder / "result.json").write_text('{"schema": 1', encoding="utf-8")
-    assert planning.plan(compose(*words)).finished() is None
-    second = experiment.train(compose(*words))
-    assert second.without_times() == first.without_times()
-
-
 def test_two_teachers_of_one_name_have_their_own_seeds(compose: Compose) -> None:
     run = planning.plan(compose("teacher=tiny-bert+tiny-roberta+tiny-bert", "seed=5"))
     made = [teacher for teacher in run.teachers if isinstance(teacher, planning.Plan)]
@@ -241,6 +236,48 @@ def test_the_best_epoch_is_the_earliest_of_the_best_and_patience_counts_epochs(c
     assert result.best_epoch == accuracies.index(max(accuracies)) + 1
     assert result.epochs == min(8, result.best_epoch + 2) == len(accuracies)
     assert result.student.validation.accuracy == pytest.approx(max(accuracies))
+
+
+def test_student_and_teachers_are_those_of_the_best_epoch_and_what_is_logged_of_them_is_true(
+    compose: Compose, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first of two epochs is made the best."""
+    epochs: list[dict[str, torch.Tensor]] = []
+    look = Best.on_validation_end
+
+    def only_once(self: Best, trainer: Any, module: Any) -> None:
+        if isinstance(module, MetaDistil):
+            epochs.append({name: value.detach().clone() for name, value in module.named_parameters()})
+        if len(epochs) < 2:
+            look(self, trainer, module)
+
+    monkeypatch.setattr(Best, "on_validation_end", only_once)
+    words = ("teacher=tiny-bert", "method.teacher_lr=1e-3", "method.teacher_every=1", "warmup_epochs=0", "max_epochs=2")
+    result = experiment.train(compose(*words))
+    (teacher,) = result.teachers
+    assert (result.best_epoch, result.epochs, len(epochs)) == (1, 2, 2)
+    (its_folder,) = (result.folder / "teachers").iterdir()
+    for prefix, folder in (("student.model.", result.folder / "student"), ("teachers.members.0.model.", its_folder)):
+        saved = load_file(folder / "model.safetensors")
+        assert all(torch.equal(value, epochs[0][prefix + name]) for name, value in saved.items())
+        assert not all(torch.equal(value, epochs[1][prefix + name]) for name, value in saved.items())
+    start = load_file(result.folder.parent / str(teacher.made_by) / "student" / "model.safetensors")
+    moved = sum((epochs[1][f"teachers.members.0.model.{name}"] - was).square().sum() for name, was in start.items())
+    assert result.teacher_displacement == pytest.approx(
+        float((moved / sum(was.square().sum() for was in start.values())) ** 0.5), rel=1e-3
+    )
+    with (result.folder / "metrics.csv").open(encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["validation/accuracy"]]
+    with (result.folder / "predictions" / "validation.csv").open(encoding="utf-8") as file:
+        said = list(csv.DictReader(file))
+    agree = sum(row["prediction"] == row["teachers"] for row in said) / len(said)
+    for name, value in (
+        ("validation/accuracy", result.student.validation.accuracy),
+        ("teacher/validation/accuracy", teacher.validation.accuracy),
+        ("validation/agreement", agree),
+    ):
+        assert float(rows[0][name]) == pytest.approx(value), name
+    assert float(rows[1]["teacher/validation/accuracy"]) == pytest.approx(teacher.at_end.validation.accuracy)
 
 
 def test_without_a_warm_up_the_batches_are_what_they_are_with_one(

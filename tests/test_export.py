@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import onnx
@@ -22,7 +23,7 @@ import kd_lab as package
 from kd_lab import finished, predicting, significance
 from kd_lab.errors import UserError
 from kd_lab.export import __main__ as door
-from kd_lab.export import bases, card, checking, making, record, speed, speeds
+from kd_lab.export import bases, card, checking, making, record, sending, speed, speeds
 from kd_lab.export.record import Export, Order
 from kd_lab.results import Result
 
@@ -141,6 +142,36 @@ def test_one_that_strays_when_made_fast_is_made_with_care(
     assert kinds["MatMulInteger"] > 2 * kinds["MatMulNBits"] > 0
     assert not (folder / record.PATHS["onnx"]).exists()
     assert "in blocks of each token's" in (folder / record.CARD).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("kind", "difference", "lost", "said"),
+    [
+        ("int8", 9.0, 0.5, None),
+        ("int8", 0.0, -3.0, None),
+        ("int8", 0.0, 0.6, "loses 0.60 points of accuracy, more than points=0.5"),
+        ("onnx", 1e-4, 9.0, None),
+        ("onnx", 2e-4, 0.0, "differs from the original by 0.0002, more than difference=0.0001"),
+        ("safetensors", math.nan, 0.0, "differs from the original by nan, more than difference=0.0001"),
+    ],
+)
+def test_int8_is_judged_by_its_accuracy_and_the_others_by_their_logits(
+    kind: str, difference: float, lost: float, said: str | None
+) -> None:
+    found: Any = SimpleNamespace(format=kind, difference=difference, accuracy=0.9 - lost / 100)
+    rows: Any = SimpleNamespace(accuracy=0.9)
+    order: Any = SimpleNamespace(points=0.5, difference=1e-4)
+    assert checking._refusal(found, rows, order) == said
+
+
+def test_times_faster_are_those_of_the_first_models_over_the_lines_own() -> None:
+    def line(model: str, kind: str, milliseconds: float) -> Any:
+        timing = SimpleNamespace(median=milliseconds)
+        return SimpleNamespace(model=model, format=kind, threads=1, timing=timing, timings=[timing])
+
+    lines = [line("teacher", "torch", 9.0), line("teacher", "onnx", 8.0), line("student", "int8", 2.0)]
+    assert [speeds.faster(one, lines) for one in lines] == [8 / 9, 1, 4]
+    assert speeds.faster(lines[2], lines[::2]) is None
 
 
 def test_the_scripts_are_as_short_as_they_look(made: tuple[Path, Export]) -> None:
@@ -320,6 +351,15 @@ def hub() -> Iterator[ThreadingHTTPServer]:
         yield server
         server.shutdown()
         thread.join()
+
+
+@pytest.mark.parametrize(("answer", "agreed"), [("", False), ("n", False), ("x", False), ("y", True), (" YES ", True)])
+def test_a_person_agrees_by_saying_yes(answer: str, agreed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setattr("builtins.input", lambda asked: answer)
+    assert sending._agreed() == agreed
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: False))
+    assert not sending._agreed()
 
 
 def test_nothing_is_sent_that_was_not_shown_and_agreed_to(

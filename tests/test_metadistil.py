@@ -52,8 +52,8 @@ def distillation_loss(student: Tensor, teacher: Tensor, labels: Tensor) -> Tenso
     return ALPHA * TEMPERATURE**2 * (softened**2).mean() + (1 - ALPHA) * cross_entropy(student, labels)
 
 
-def plain_loop(student: Classifier, teachers: list[Classifier], data: TextDataModule) -> None:
-    """MetaDistil as its eight steps say, with a copied student and a second-order graph."""
+def plain_loop(student: Classifier, teachers: list[Classifier], data: TextDataModule) -> dict[str, float]:
+    """MetaDistil as its eight steps say, with a copied student and a second-order graph; what its last step saw."""
     theta = dict(student.named_parameters())
     phi = [parameter for teacher in teachers for parameter in teacher.parameters()]
     student_adam, teacher_adam = Adam(list(theta.values()), STUDENT_LR), Adam(phi, TEACHER_LR)
@@ -67,11 +67,19 @@ def plain_loop(student: Classifier, teachers: list[Classifier], data: TextDataMo
             gradients = torch.autograd.grad(loss, list(copied.values()), create_graph=True)
             assumed = {name: value - INNER * g for (name, value), g in zip(copied.items(), gradients, strict=True)}
             quiz_loss = cross_entropy(functional_call(student, assumed, (quiz,)), quiz.labels)
-            teacher_adam.step(torch.autograd.grad(quiz_loss, phi, materialize_grads=True))
+            hypergradient = torch.autograd.grad(quiz_loss, phi, materialize_grads=True)
+        with torch.no_grad():
+            seen = {
+                "quiz/loss_before": cross_entropy(student(quiz), quiz.labels).item(),
+                "quiz/loss": quiz_loss.item(),
+                "teacher/gradient_norm": torch.cat([part.flatten() for part in hypergradient]).norm().item(),
+            }
+        teacher_adam.step(hypergradient)
         with torch.no_grad():
             taught = torch.stack([teacher(batch) for teacher in teachers]).mean(0)
         loss = distillation_loss(student(batch), taught, batch.labels)
         student_adam.step(torch.autograd.grad(loss, list(theta.values()), materialize_grads=True))
+    return seen
 
 
 @pytest.mark.parametrize("way", ["forward_mode", "unrolled"])
@@ -85,7 +93,7 @@ def test_twenty_steps_end_in_the_weights_of_the_plain_loop(
     assert len(data.train_dataloader()) == STEPS
     start = copy.deepcopy([student, *teachers])
     expected, *expected_teachers = [model.double() for model in copy.deepcopy(start)]
-    plain_loop(expected, expected_teachers, data)
+    seen = plain_loop(expected, expected_teachers, data)
 
     method = MetaDistil(
         student,
@@ -101,13 +109,29 @@ def test_twenty_steps_end_in_the_weights_of_the_plain_loop(
         quiz=data.quiz_batch,
     )
     bare = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False, "logger": False}
-    trainer = Trainer(max_epochs=1, precision="64-true", accelerator="cpu", default_root_dir=tmp_path, **bare)  # type: ignore[arg-type]
+    options = {"precision": "64-true", "accelerator": "cpu", "log_every_n_steps": 1, **bare}
+    trainer = Trainer(max_epochs=1, default_root_dir=tmp_path, **options)  # type: ignore[arg-type]
     trainer.fit(method, data.train_dataloader(), data.val_dataloader())
     assert trainer.global_step == STEPS
+    for name, value in seen.items():
+        assert method.ledger.latest[name].item() == pytest.approx(value, rel=1e-6), name
+    assert len(set(seen.values())) == 3
     for ours, theirs, first in zip([student, *teachers], [expected, *expected_teachers], start, strict=True):
         a, b, c = (torch.cat([p.detach().double().flatten() for p in m.parameters()]) for m in (ours, theirs, first))
         assert (a - b).norm() <= 1e-8 * b.norm()
         assert (a - b).norm() <= 1e-6 * (a - c).norm(), "equal weights that hardly moved would say little"
+
+
+def test_the_student_sits_the_quiz_without_dropout_and_goes_on_with_it(
+    classifier: Callable[..., Classifier], toy_data: Callable[..., TextDataModule]
+) -> None:
+    student, teacher = classifier("distilbert", 0, 0.5), classifier("bert", 1)
+    data = toy_data([student, teacher], batch_size=8)
+    method, quiz = MetaDistil(student, TeacherEnsemble([teacher]), quiz=data.quiz_batch), data.quiz_batch(0, 4)
+    lesson = method.lesson(data.parts["train"].batch(range(8)), [quiz])
+    first, second = (sum(part(lesson.student).item() for part in lesson.quiz_losses) for _ in range(2))
+    assert all(module.training for module in student.modules())
+    assert first == second == pytest.approx(cross_entropy(student.eval()(quiz), quiz.labels).item(), rel=1e-5)
 
 
 def test_between_teacher_updates_the_student_learns_from_teachers_that_stand_still(

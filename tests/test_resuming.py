@@ -9,8 +9,11 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -21,6 +24,7 @@ from kd_lab.distiller import Distiller
 from kd_lab.errors import Interrupted, UserError
 from kd_lab.results import Result
 from kd_lab.settings import Settings
+from kd_lab.stopping import Wish
 
 Compose = Callable[..., Settings]
 SHORT = ("logger=csv", "trainer.log_every_n_steps=3")
@@ -89,7 +93,6 @@ def test_a_run_goes_on_as_if_nothing_had_been(
     assert not list(again.folder.rglob("*.ckpt"))
 
 
-@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on a machine with one processor
 @pytest.mark.parametrize("place", ["kd_lab.evaluation.under_noise", "kd_lab.tracking.show"])
 def test_what_is_interrupted_after_its_training_trains_hardly_anything_again(
     place: str, compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: list[str]
@@ -130,6 +133,7 @@ def test_sigterm_in_an_evaluation_is_not_lost(
     assert "going on from step 39" in said
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on a machine with one processor
 def test_the_same_command_twice_and_two_workers_give_the_same_bits(compose: Compose) -> None:
     words = (*SHORT, "noise=vocabulary", "max_epochs=1")
     first = experiment.train(compose(*words))
@@ -220,6 +224,30 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(
         assert place == ("2-fit", before.with_suffix(".ckpt")), draw
         assert [str(last) in line and "is damaged" in line for line in said] == [True]
         assert Files().load_checkpoint(place.path)["step"] == 7
+
+
+def test_no_bit_of_what_is_said_of_a_checkpoint_may_be_another(tmp_path: Path, said: list[str]) -> None:
+    last = write(tmp_path, 12)
+    weights, about = (last.with_suffix(suffix).read_bytes() for suffix in (".ckpt", ".json"))
+    for bit in range(8 * len(about)):
+        changed = bytearray(about)
+        changed[bit // 8] ^= 1 << bit % 8
+        last.with_suffix(".ckpt").write_bytes(weights)
+        last.with_suffix(".json").write_bytes(changed)
+        assert checkpoints.newest(tmp_path, RUN) is None, bytes(changed)
+
+
+def test_the_seconds_before_an_interruption_count(tmp_path: Path) -> None:
+    def kept(started: float) -> Any:
+        return checkpoints.Checkpoints(tmp_path, "2-fit", RUN, 1, Wish(), started)
+
+    trainer: Any = SimpleNamespace(loggers=[])
+    progress = {"total": {"completed": 5}, "current": {"completed": 5}}
+    checkpoint: dict[str, Any] = {"loops": {"fit_loop": {"epoch_loop.batch_progress": progress}}, "global_step": 5}
+    kept(time.monotonic() - 100).on_save_checkpoint(trainer, trainer, checkpoint)
+    goes_on = kept(time.monotonic())
+    goes_on.on_load_checkpoint(trainer, trainer, checkpoint)
+    assert time.monotonic() - goes_on.started == pytest.approx(100, abs=10)
 
 
 def test_a_checkpoint_of_other_versions_is_not_gone_on_with(tmp_path: Path, said: list[str]) -> None:

@@ -78,7 +78,7 @@ def newest(folder: Path, run: Mapping[str, Any]) -> Place | None:
         path = stem.with_suffix(".ckpt")
         try:
             said = json.loads(stem.with_suffix(".json").read_text(encoding="utf-8"))
-            sound = said["sha256"] == sha256_of(path)
+            sound = said["sha256"] == sha256_of(path) and said["stage"] == stem.name.rpartition("-")[0]
             if sound and said["run"] == run:
                 return Place(said["stage"], path)
         except (OSError, ValueError, KeyError, TypeError):
