@@ -71,6 +71,17 @@ def test_the_floor_is_of_the_passes_that_a_step_takes(tmp_path: Path) -> None:
     assert lines[3].floor is None
 
 
+@pytest.mark.slow
+def test_operations_are_of_one_update_of_the_teachers_and_the_steps_between(tmp_path: Path) -> None:
+    words = ["bench.rows=kd,metadistil", "method.teacher_every=1,4", "bench.repeats=1", "bench.steps=4"]
+    done = kd_lab(*TINY, *words, folder=tmp_path, door="bench")
+    assert done.returncode == 0, done.stderr
+    (written,) = (tmp_path / "outputs" / "bench").glob("*.json")
+    lines = table.Book.model_validate_json(written.read_text(encoding="utf-8")).lines
+    plain, always, often = (line.operations[0] for line in lines)
+    assert plain < often < always
+
+
 def test_a_later_bench_is_compared_with_it(measured: tuple[Path, str], capsys: pytest.CaptureFixture[str]) -> None:
     folder, _ = measured
     home = folder / "outputs" / "bench"

@@ -184,10 +184,10 @@ def test_packages_import_nothing() -> None:
 
 def test_a_finished_run_is_found_without_importing_torch() -> None:
     for room in BEFORE_TORCH:
-        outside = {name.split(".")[0] for name in imports(rooms()[room], at_the_top=True)}
+        found = imports(rooms()[room], at_the_top=True)
+        outside = {name.split(".")[0] for name in found}
         assert not outside & {"torch", "lightning", "transformers", "datasets", "wandb", "torchmetrics"}, room
-        inside = {name.removeprefix("kd_lab.") for name in imports(rooms()[room], at_the_top=True)} & rooms().keys()
-        assert inside <= BEFORE_TORCH, room
+        assert {name.removeprefix("kd_lab.") for name in found} & rooms().keys() <= BEFORE_TORCH, room
 
 
 def test_rooms_and_functions_stay_small() -> None:
