@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
+from typing import Self
 
 import torch
 from lightning import LightningDataModule
@@ -14,6 +15,7 @@ from kd_lab import shelf
 from kd_lab.batching import Key, TrainBatches, quiz_positions
 from kd_lab.encoding import Batch, Encoded, Encoder, Encoding
 from kd_lab.noise import Noise, vocabulary
+from kd_lab.settings import Settings
 from kd_lab.sources import Rows
 from kd_lab.splits import Splits
 
@@ -172,6 +174,23 @@ class TextDataModule(LightningDataModule):
             rows, training, encoders, noise=Noise(noise, p, seed, words), clean_for_teachers=clean_for_teachers
         )
         self.quiz_lengths = self.parts["quiz"].lengths[:quiz_rows]
+
+    @classmethod
+    def of(cls, settings: Settings, rows: Rows, splits: Splits, encoders: Sequence[Encoder]) -> Self:
+        """With all else as the settings of a run have it."""
+        return cls(
+            rows,
+            splits,
+            encoders,
+            batch_size=settings.batch_size,
+            seed=settings.seed,
+            workers=settings.trainer.workers,
+            noise=settings.noise.name,
+            p=settings.noise.p,
+            clean_for_teachers=settings.noise.teacher_sees == "clean",
+            train_on_quiz=settings.method.train_on_quiz,
+            quiz_rows=settings.method.quiz_rows,
+        )
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Length-grouped shuffled batches, each epoch's a function of (seed, epoch)."""

@@ -111,19 +111,8 @@ class Training:
         self.student = models.load(run.student, run.rows.label_names, run.settings.data.max_length)
         members = list(self._members())
         self.teachers = TeacherEnsemble(members) if members else None
-        self.data = TextDataModule(
-            run.rows,
-            run.splits,
-            [model.encoder for model in (self.student, *members)],
-            batch_size=run.settings.batch_size,
-            seed=run.settings.seed,
-            workers=run.settings.trainer.workers,
-            noise=run.settings.noise.name,
-            p=run.settings.noise.p,
-            clean_for_teachers=run.settings.noise.teacher_sees == "clean",
-            train_on_quiz=run.settings.method.train_on_quiz,
-            quiz_rows=run.settings.method.quiz_rows,
-        )
+        encoders = [model.encoder for model in (self.student, *members)]
+        self.data = TextDataModule.of(run.settings, run.rows, run.splits, encoders)
         self.machinery: Any = {
             "optimization": Optimization(run.settings.lr, run.settings.weight_decay),
             "micro_batch_size": run.settings.micro_batch_size,

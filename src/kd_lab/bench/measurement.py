@@ -160,10 +160,7 @@ def _made(variant: Variant, bench: Bench, rows: Rows, cut: Splits) -> tuple[Dist
     for model in (student, *members):
         if variant.padding:
             model.encoder = Padded(model.encoder, variant.padding)
-    data = TextDataModule(
-        rows, cut, [model.encoder for model in (student, *members)], batch_size=s.batch_size, seed=s.seed,
-        noise=s.noise.name, p=s.noise.p, clean_for_teachers=s.noise.teacher_sees == "clean",
-    )  # fmt: skip
+    data = TextDataModule.of(s, rows, cut, [model.encoder for model in (student, *members)])
     teachers = TeacherEnsemble(members) if members else None
     if teachers is not None and ROWS[variant.row].remembers:
         numbers = data.parts["train"].numbers
