@@ -34,19 +34,19 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 def test_it_leaves_a_table_a_file_and_a_picture(measured: tuple[Path, str]) -> None:
     folder, said = measured
     (written,) = (folder / "outputs" / "bench").glob("*.json")
-    book = table.Book.model_validate_json(written.read_text(encoding="utf-8"))
-    names = [line.name for line in book.lines]
+    file = table.BenchFile.model_validate_json(written.read_text(encoding="utf-8"))
+    names = [line.name for line in file.lines]
     assert names[0] == "finetune"
     assert names.count("finetune") == 1, "teachers mean nothing to fine-tuning"
     assert len(names) == 1 + 2 * 2
-    for line in book.lines:
+    for line in file.lines:
         assert line.milliseconds > 0
         assert line.floor is not None
         assert sum(line.parts.values()) > 0
         assert line.operations[0] > 0
         assert line.peak[0]
         assert line.row in said.partition("× floor")[2], "in the table, not in the progress before it"
-    kept = {line.name: line for line in book.lines}
+    kept = {line.name: line for line in file.lines}
     teachers = "teacher=tiny-bert"
     assert "tangent" in kept[f"metadistil {teachers}"].parts
     assert kept[f"published {teachers}"].operations > kept[f"metadistil {teachers}"].operations
@@ -64,7 +64,7 @@ def test_the_floor_is_of_the_passes_that_a_step_takes(tmp_path: Path) -> None:
     done = kd_lab(*TINY, *words, folder=tmp_path, door="bench")
     assert done.returncode == 0, done.stderr
     (written,) = (tmp_path / "outputs" / "bench").glob("*.json")
-    lines = table.Book.model_validate_json(written.read_text(encoding="utf-8")).lines
+    lines = table.BenchFile.model_validate_json(written.read_text(encoding="utf-8")).lines
     reverse, forward, centred, labels = (line.operations[0] for line in lines)
     assert centred == reverse != forward
     assert labels == 0
@@ -77,7 +77,7 @@ def test_operations_are_of_one_update_of_the_teachers_and_the_steps_between(tmp_
     done = kd_lab(*TINY, *words, folder=tmp_path, door="bench")
     assert done.returncode == 0, done.stderr
     (written,) = (tmp_path / "outputs" / "bench").glob("*.json")
-    lines = table.Book.model_validate_json(written.read_text(encoding="utf-8")).lines
+    lines = table.BenchFile.model_validate_json(written.read_text(encoding="utf-8")).lines
     plain, always, often = (line.operations[0] for line in lines)
     assert plain < often < always
 
@@ -86,21 +86,21 @@ def test_a_later_bench_is_compared_with_it(measured: tuple[Path, str], capsys: p
     folder, _ = measured
     home = folder / "outputs" / "bench"
     (written,) = home.glob("*.json")
-    book = table.Book.model_validate_json(written.read_text(encoding="utf-8"))
-    assert table.earlier(home, book.words, None) == (written, book)
-    assert table.earlier(home, [*book.words, "lr=1"], None) is None
-    assert table.earlier(home, ["another=one"], written) == (written, book)
+    file = table.BenchFile.model_validate_json(written.read_text(encoding="utf-8"))
+    assert table.earlier(home, file.words, None) == (written, file)
+    assert table.earlier(home, [*file.words, "lr=1"], None) is None
+    assert table.earlier(home, ["another=one"], written) == (written, file)
     elsewhere = json.loads(written.read_text(encoding="utf-8"))
     elsewhere["machine"]["cores"] = 4096
     other = home / "other.json"
     other.write_text(json.dumps(elsewhere), encoding="utf-8")
-    assert table.earlier(home, book.words, None) == (written, book)
+    assert table.earlier(home, file.words, None) == (written, file)
     other.unlink()
-    slower = [line.model_copy(update={"seconds": [2 * value for value in line.seconds]}) for line in book.lines]
-    table.show(book.lines, book.model_copy(update={"lines": slower}))
-    assert capsys.readouterr().out.count("0.50×") == len(book.lines)
+    slower = [line.model_copy(update={"seconds": [2 * value for value in line.seconds]}) for line in file.lines]
+    table.show(file.lines, file.model_copy(update={"lines": slower}))
+    assert capsys.readouterr().out.count("0.50×") == len(file.lines)
     with pytest.raises(UserError, match=r"bench.against=.*nowhere.json: should be the file of an earlier bench"):
-        table.earlier(home, book.words, home / "nowhere.json")
+        table.earlier(home, file.words, home / "nowhere.json")
 
 
 @pytest.mark.parametrize(

@@ -41,8 +41,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Result:
 @pytest.fixture(scope="module")
 def made(run: Result) -> tuple[Path, Export]:
     words = [str(run.folder), "points=100", f"output_dir={run.folder.parent}"]
-    wish = door.read(words)
-    return making.make(wish.finished, wish.order, wish.words)
+    request = door.read(words)
+    return making.make(request.finished, request.order, request.words)
 
 
 @pytest.fixture
@@ -132,8 +132,8 @@ def test_one_that_strays_when_made_fast_is_made_with_care(
     monkeypatch.setattr(
         checking, "_refusal", lambda f, r, o: next(first, None) if f.format == "int8" else judge(f, r, o)
     )
-    wish = door.read([*copy, "format=int8", "rows=50"])
-    folder, export = making.make(wish.finished, wish.order, wish.words)
+    request = door.read([*copy, "format=int8", "rows=50"])
+    folder, export = making.make(request.finished, request.order, request.words)
     (int8,) = export.weights
     assert int8.scale == "blocks"
     assert not int8.refused
@@ -209,8 +209,8 @@ def test_one_that_strays_is_removed_and_ends_with_1(
 def test_one_that_is_there_is_found_and_formats_stay(
     copy: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    wish = door.read([*copy, "format=int8"])
-    folder, _ = making.make(wish.finished, wish.order, wish.words)
+    request = door.read([*copy, "format=int8"])
+    folder, _ = making.make(request.finished, request.order, request.words)
     assert f"found finished: {folder}" in capsys.readouterr().out
     orders: list[Order] = []
 
@@ -226,9 +226,9 @@ def test_one_that_is_there_is_found_and_formats_stay(
         ("format=folder", "force=true"): ("folder",),
         ("format=folder", "rows=7"): ("folder",),
     }.items():
-        wish = door.read([*copy, *words])
+        request = door.read([*copy, *words])
         with pytest.raises(UserError, match="enough"):
-            making.make(wish.finished, wish.order, wish.words)
+            making.make(request.finished, request.order, request.words)
         assert orders.pop().format == formats
     assert (folder / record.FILE).is_file(), "what was there stays until the new one is whole"
 
@@ -419,7 +419,7 @@ def test_real_models_keep_their_answers_and_become_small_and_fast(quickstart: Re
         assert int8.bytes <= 0.30 * onnx.bytes
         assert 100 * (export.accuracy - int8.accuracy) <= 0.5
         assert "Of the model it began as: apache-2.0." in (folder / record.CARD).read_text(encoding="utf-8")
-    book = speeds.Book.model_validate_json(path.read_text(encoding="utf-8"))
-    times = {(line.model, line.format): line.timing.median for line in book.lines}
+    file = speeds.SpeedFile.model_validate_json(path.read_text(encoding="utf-8"))
+    times = {(line.model, line.format): line.timing.median for line in file.lines}
     assert times[quickstart.folder.name, "int8"] <= times[teacher.name, "onnx"] / 3
     assert path.with_suffix(".png").is_file()

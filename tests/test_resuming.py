@@ -24,7 +24,7 @@ from kd_lab.distiller import Distiller
 from kd_lab.errors import Interrupted, UserError
 from kd_lab.results import Result
 from kd_lab.settings import Settings
-from kd_lab.stopping import Wish
+from kd_lab.stopping import StopRequest
 
 Compose = Callable[..., Settings]
 SHORT = ("logger=csv", "trainer.log_every_n_steps=3")
@@ -239,7 +239,7 @@ def test_no_bit_of_what_is_said_of_a_checkpoint_may_be_another(tmp_path: Path, s
 
 def test_the_seconds_before_an_interruption_count(tmp_path: Path) -> None:
     def kept(started: float) -> Any:
-        return checkpoints.Checkpoints(tmp_path, "2-fit", RUN, 1, Wish(), started)
+        return checkpoints.Checkpoints(tmp_path, "2-fit", RUN, 1, StopRequest(), started)
 
     trainer: Any = SimpleNamespace(loggers=[])
     progress = {"total": {"completed": 5}, "current": {"completed": 5}}

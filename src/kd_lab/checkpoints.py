@@ -22,7 +22,7 @@ from torch import Tensor
 
 from kd_lab import rank, ranks, terminal
 from kd_lab.downloads import sha256_of
-from kd_lab.stopping import Stopped, Wish
+from kd_lab.stopping import Stopped, StopRequest
 from kd_lab.tracking import Curves
 
 KEPT = 2
@@ -105,32 +105,34 @@ class Checkpoints(Callback):
         stage: of the run; later ones have greater names.
         run: of :func:`newest`.
         minutes: between two; 0 saves before every step.
-        wish: to end the run.
+        request: to end the run.
         started: when the run started, of ``time.monotonic``; further back where it goes on.
     """
 
-    def __init__(self, folder: Path, stage: str, run: Mapping[str, Any], minutes: float, wish: Wish, started: float):
-        self.folder, self.stage, self.run, self.minutes, self.wish = folder, stage, run, minutes, wish
+    def __init__(
+        self, folder: Path, stage: str, run: Mapping[str, Any], minutes: float, request: StopRequest, started: float
+    ):
+        self.folder, self.stage, self.run, self.minutes, self.request = folder, stage, run, minutes, request
         self.last, self.started = time.monotonic(), started
         self.files, self.learned = Files(), 0
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         """After Lightning has set signals for itself, and before the first batch is made."""
-        self.wish.listen()
+        self.request.listen()
         trainer.train_dataloader.sampler.start = self.learned  # type: ignore[union-attr]
 
     def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Any, index: int) -> None:
         """Between two steps of an epoch; before its first, Lightning could not find back into the loop."""
         device = trainer.strategy.root_device
-        asked = ranks.anywhere(bool(self.wish), device)
+        asked = ranks.anywhere(bool(self.request), device)
         due = asked or ranks.anywhere(time.monotonic() - self.last >= 60 * self.minutes, device)
         said = self._save(trainer) if due and index else ""
         if asked and (index or trainer.num_training_batches == 1):
             raise Stopped(f"interrupted: {said or 'nothing is saved'}; the same command goes on")
 
     def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
-        """A wish that came too late for a checkpoint."""
-        if ranks.anywhere(bool(self.wish), trainer.strategy.root_device):
+        """A request that came too late for a checkpoint."""
+        if ranks.anywhere(bool(self.request), trainer.strategy.root_device):
             raise Stopped("interrupted at the end of the training; the same command goes on from the last checkpoint")
 
     def on_save_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:

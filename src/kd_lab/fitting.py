@@ -13,7 +13,7 @@ from kd_lab.checkpoints import Best, Checkpoints
 from kd_lab.data import TextDataModule
 from kd_lab.distiller import Distiller
 from kd_lab.settings import Settings
-from kd_lab.stopping import Wish, between_steps
+from kd_lab.stopping import StopRequest, between_steps
 
 MONITORED = "validation/accuracy"
 WARM_UP, FIT = "1-warm-up", "2-fit"  # in the order of time
@@ -69,8 +69,10 @@ class Fitting:
         loggers: Sequence[Logger],
         callbacks: Sequence[Callback] = (),
     ) -> None:
-        wish = Wish()
-        saver = Checkpoints(self.folder, stage, self.run, self.settings.trainer.checkpoint_minutes, wish, self.started)
+        request = StopRequest()
+        saver = Checkpoints(
+            self.folder, stage, self.run, self.settings.trainer.checkpoint_minutes, request, self.started
+        )
         trainer = machine.trainer(
             self.settings,
             title,
@@ -81,6 +83,6 @@ class Fitting:
             plugins=[saver.files],
         )
         path = self.place.path if self.place is not None and self.place.stage == stage else None
-        with between_steps(trainer, wish):
+        with between_steps(trainer, request):
             trainer.fit(method, datamodule=data, ckpt_path=path, weights_only=True)
         self.started, self.epochs, self.steps = saver.started, trainer.current_epoch, trainer.global_step

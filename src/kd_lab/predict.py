@@ -42,7 +42,7 @@ class Ways(Section):
 
 
 @dataclass(frozen=True)
-class Order:
+class Request:
     """Who is asked about what, and where the answers go; None is standard output."""
 
     finished: Finished
@@ -55,8 +55,8 @@ def main() -> None:
     doors.opened(USAGE, lambda words: answer(read(words)), empty=False)
 
 
-def read(words: Sequence[str]) -> Order:
-    """The order that the words of a command line are.
+def read(words: Sequence[str]) -> Request:
+    """The request that the words of a command line make.
 
     Raises:
         UserError: for a bad word, a folder without a classifier, or a file without texts.
@@ -68,29 +68,29 @@ def read(words: Sequence[str]) -> Order:
     if path and ways.output and ways.output.exists() and ways.output.samefile(path):
         raise UserError(f"output={ways.output}: holds the texts; name another file")
     # What pipelines of other libraries compute in, so that the answers are theirs.
-    return Order(finished.find(names[0], ["precision=float32", *given]), source, ways.output)
+    return Request(finished.find(names[0], ["precision=float32", *given]), source, ways.output)
 
 
-def answer(order: Order) -> None:
+def answer(request: Request) -> None:
     """Write a line of JSON per text; a reader that has seen enough ends it quietly."""
     memory.keep_freed()
-    if order.source.path is None and sys.stdin is not None and sys.stdin.isatty():
+    if request.source.path is None and sys.stdin is not None and sys.stdin.isatty():
         streams.err.write("kd_lab: type sentences, one a line; Ctrl-D ends\n")
     # Seconds of imports, after everything that can be refused.
     from kd_lab.predicting import Predictor
 
-    predictor, count = Predictor(order.finished), 0
+    predictor, count = Predictor(request.finished), 0
     try:
-        with _opened(order.output) as out, _bar(order) as advance:
-            for rows in answers(predictor, order.source):
+        with _opened(request.output) as out, _bar(request) as advance:
+            for rows in answers(predictor, request.source):
                 out.write("".join(rows))
                 out.flush()
                 count += len(rows)
                 advance()
     except BrokenPipeError:
         return
-    if order.output:
-        terminal.say(f"{count:,} labels are in {order.output}")
+    if request.output:
+        terminal.say(f"{count:,} labels are in {request.output}")
 
 
 def answers(predictor: "Predictor", lines: Iterable[Line]) -> Iterator[list[str]]:
@@ -122,10 +122,10 @@ def _opened(output: Path | None) -> Iterator[TextIO]:
 
 
 @contextmanager
-def _bar(order: Order) -> Iterator[Callable[[], None]]:
+def _bar(request: Request) -> Iterator[Callable[[], None]]:
     """A bar for a person who sees no answers go by; what is called after some of them."""
-    shown = streams.err.isatty() and (order.output is not None or not streams.out.isatty())
-    console, source = Console(file=cast(IO[str], streams.err)), order.source
+    shown = streams.err.isatty() and (request.output is not None or not streams.out.isatty())
+    console, source = Console(file=cast(IO[str], streams.err)), request.source
     with Progress(console=console, disable=not shown, transient=True) as bar:
         task = bar.add_task("answers", total=source.size)
         yield lambda: bar.update(task, completed=source.read)

@@ -17,7 +17,7 @@ class Stopped(BaseException):
     """Raised between two steps; no ``except Exception`` may take it for a failure. Its text says what is saved."""
 
 
-class Wish:
+class StopRequest:
     """Whether somebody wishes the run to end, and by which signal."""
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class Wish:
         return self.signal != 0
 
     def listen(self) -> None:
-        """From now on the first signal is a wish, and the second ends the run at once."""
+        """From now on the first signal is a request, and the second ends the run at once."""
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
                 signal.signal(number, self._hear)
@@ -39,7 +39,7 @@ class Wish:
 
 
 @contextmanager
-def between_steps(trainer: Trainer, wish: Wish | None = None) -> Iterator[None]:
+def between_steps(trainer: Trainer, request: StopRequest | None = None) -> Iterator[None]:
     """What ends a fit or an evaluation inside becomes KeyboardInterrupt, and signals mean afterwards what they meant.
 
     Lightning itself exits on Ctrl-C, and ignores it from then on.
@@ -55,9 +55,9 @@ def between_steps(trainer: Trainer, wish: Wish | None = None) -> Iterator[None]:
         if trainer.received_sigterm:
             raise Interrupted("interrupted; the same command goes on", signal.SIGTERM)
     except Stopped as stopped:
-        assert wish is not None
+        assert request is not None
         # The signal may have been another process's.
-        raise Interrupted(str(stopped), wish.signal or signal.SIGTERM) from None
+        raise Interrupted(str(stopped), request.signal or signal.SIGTERM) from None
     except SystemExit as error:
         if trainer.interrupted:
             raise KeyboardInterrupt from error

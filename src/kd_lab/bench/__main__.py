@@ -49,13 +49,13 @@ def run(words: Sequence[str]) -> Path:
     return path
 
 
-def _tell(words: Sequence[str], lines: Sequence[Line], path: Path, before: tuple[Path, table.Book] | None) -> None:
+def _tell(words: Sequence[str], lines: Sequence[Line], path: Path, before: tuple[Path, table.BenchFile] | None) -> None:
     from kd_lab.bench import picture
 
     table.show(lines, before[1] if before else None)
     table.show_passes(lines)
-    book = table.Book(machine=results.machine(), versions=results.versions(), words=list(words), lines=list(lines))
-    book.write(path)
+    file = table.BenchFile(machine=results.machine(), versions=results.versions(), words=list(words), lines=list(lines))
+    file.write(path)
     picture.draw(lines, path.with_suffix(".png"))
     if before:
         terminal.say(f"before: {before[0]}")

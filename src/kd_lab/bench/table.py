@@ -72,7 +72,7 @@ def _total(passes: dict[str, float]) -> float:
     return sum(passes.values())
 
 
-class Book(BaseModel):
+class BenchFile(BaseModel):
     """A bench's file: on which machine, with what versions and words, and the lines."""
 
     machine: dict[str, str | int]
@@ -86,7 +86,7 @@ class Book(BaseModel):
         results.write_whole(path, self.model_dump_json(indent=2) + "\n")
 
 
-def earlier(folder: Path, words: Sequence[str], against: Path | None) -> tuple[Path, Book] | None:
+def earlier(folder: Path, words: Sequence[str], against: Path | None) -> tuple[Path, BenchFile] | None:
     """The file to compare with: the one that is named, else the last in ``folder`` of the same words and machine.
 
     Raises:
@@ -94,13 +94,13 @@ def earlier(folder: Path, words: Sequence[str], against: Path | None) -> tuple[P
     """
     for path in [against] if against else sorted(folder.glob("*.json"), reverse=True):
         try:
-            book = Book.model_validate_json(path.read_text(encoding="utf-8"))
+            file = BenchFile.model_validate_json(path.read_text(encoding="utf-8"))
         except (OSError, ValidationError, UnicodeDecodeError) as error:
             if against:
                 raise UserError(f"bench.against={against}: should be the file of an earlier bench") from error
             continue
-        if against or (book.machine, _plain(book.words)) == (results.machine(), _plain(words)):
-            return path, book
+        if against or (file.machine, _plain(file.words)) == (results.machine(), _plain(words)):
+            return path, file
     return None
 
 
@@ -108,7 +108,7 @@ def _plain(words: Sequence[str]) -> set[str]:
     return {word for word in words if not word.startswith(("bench.", "output_dir="))}
 
 
-def show(lines: Sequence[Line], before: Book | None) -> None:
+def show(lines: Sequence[Line], before: BenchFile | None) -> None:
     """One row per variant; passes are what ``show_passes`` shows."""
     past = {line.name: line for line in before.lines if line.seconds} if before else {}
     table = terminal.ruled(["step"], COLUMNS)

@@ -36,7 +36,7 @@ class Ways(Section):
 
 
 @dataclass(frozen=True)
-class Wish:
+class Request:
     """What is asked for.
 
     Attributes:
@@ -59,8 +59,8 @@ def main() -> None:
     doors.opened(USAGE, lambda words: make(read(words)))
 
 
-def read(words: Sequence[str]) -> Wish:
-    """The wish that the words of a command line stand for.
+def read(words: Sequence[str]) -> Request:
+    """The request that the words of a command line make.
 
     Raises:
         UserError: for a bad word, or a folder that is not there.
@@ -78,28 +78,28 @@ def read(words: Sequence[str]) -> Wish:
     if names and not folder.is_dir():
         raise UserError(f"{folder}: there is no such folder of runs")
     results.refuse_unwritable(checked.output_dir)
-    return Wish(folder, entity, checked.logger.project, checked.output_dir / "dashboard", named)
+    return Request(folder, entity, checked.logger.project, checked.output_dir / "dashboard", named)
 
 
-def make(wish: Wish) -> None:
+def make(request: Request) -> None:
     """Write what workspace and report are, and bring them to W&B where it is known who asks."""
     if find_spec("wandb_workspaces") is None:
         raise UserError("the dashboard needs one more package: pip install 'kd_lab[dashboard]'")
     # Seconds of imports, after everything that can be refused.
     from kd_lab.dashboard import definition, saving
 
-    wish.written.mkdir(parents=True, exist_ok=True)
+    request.written.mkdir(parents=True, exist_ok=True)
     for name, build in definition.BUILD.items():
-        text = json.dumps(definition.as_json(build(wish.entity, wish.project)), indent=2, ensure_ascii=False)
-        results.write_whole(wish.written / f"{name}.json", text + "\n")
-    terminal.say(f"workspace.json and report.json are in {wish.written}")
-    unsynced = offline_runs(wish.folder)
+        text = json.dumps(definition.as_json(build(request.entity, request.project)), indent=2, ensure_ascii=False)
+        results.write_whole(request.written / f"{name}.json", text + "\n")
+    terminal.say(f"workspace.json and report.json are in {request.written}")
+    unsynced = offline_runs(request.folder)
     if not saving.logged_in():
-        say_how(wish, unsynced)
+        say_how(request, unsynced)
         return
     if unsynced:
-        terminal.say(f"{_counted(unsynced)} not in W&B yet; to sync: {_sync(wish)}")
-    for name, url in saving.save(wish.entity, wish.project).items():
+        terminal.say(f"{_counted(unsynced)} not in W&B yet; to sync: {_sync(request)}")
+    for name, url in saving.save(request.entity, request.project).items():
         terminal.say(f"{name}: {url}")
 
 
@@ -109,10 +109,10 @@ def offline_runs(folder: Path) -> list[Path]:
     return [path for path in found if not any(file.name.endswith(SYNCED) for file in path.iterdir())]
 
 
-def say_how(wish: Wish, unsynced: Sequence[Path]) -> None:
+def say_how(request: Request, unsynced: Sequence[Path]) -> None:
     """The steps that lead from here to W&B."""
-    sync = [f"{_sync(wish)}    # {_counted(unsynced)}"] if unsynced else []
-    again = ["python -m kd_lab.dashboard", *(f"{name}={value}" for name, value in wish.named.items())]
+    sync = [f"{_sync(request)}    # {_counted(unsynced)}"] if unsynced else []
+    again = ["python -m kd_lab.dashboard", *(f"{name}={value}" for name, value in request.named.items())]
     terminal.say("no API key of W&B is known here, or W&B is switched off: nothing was sent. To see it there:")
     for number, step in enumerate(["wandb login", *sync, " ".join(again)], 1):
         terminal.say(f"  {number}. {step}")
@@ -122,10 +122,10 @@ def _counted(runs: Sequence[Path]) -> str:
     return f"{len(runs)} offline run{'s' if len(runs) > 1 else ''}"
 
 
-def _sync(wish: Wish) -> str:
-    pattern = next(pattern for pattern in OFFLINE if any(wish.folder.glob(pattern)))
-    options = [f"--{name} {shlex.quote(value)}" for name, value in wish.named.items()]
-    return " ".join(["wandb sync", *options, f"{shlex.quote(str(wish.folder))}/{pattern}"])
+def _sync(request: Request) -> str:
+    pattern = next(pattern for pattern in OFFLINE if any(request.folder.glob(pattern)))
+    options = [f"--{name} {shlex.quote(value)}" for name, value in request.named.items()]
+    return " ".join(["wandb sync", *options, f"{shlex.quote(str(request.folder))}/{pattern}"])
 
 
 if __name__ == "__main__":

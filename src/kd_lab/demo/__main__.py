@@ -41,7 +41,7 @@ class Place(Section):
 
 
 @dataclass(frozen=True)
-class Order:
+class Request:
     """What is asked for: the models, where the page is, and the folder of the report."""
 
     found: Sequence[tuple[Candidate, Finished]]
@@ -54,8 +54,8 @@ def main() -> None:
     doors.opened(USAGE, lambda words: show(read(words)))
 
 
-def read(words: Sequence[str]) -> Order:
-    """The order that the words of a command line are.
+def read(words: Sequence[str]) -> Request:
+    """The request that the words of a command line make.
 
     Raises:
         UserError: for a bad word, a folder without a classifier, or if there is no finished run.
@@ -67,34 +67,34 @@ def read(words: Sequence[str]) -> Order:
     checked = settings.check(settings.compose(given))
     candidates = choosing.choose(names, checked.output_dir)
     found = [(candidate, finished.under(checked, candidate.name, given)) for candidate in candidates]
-    return Order(found, place, checked.output_dir)
+    return Request(found, place, checked.output_dir)
 
 
-def show(order: Order) -> None:
+def show(request: Request) -> None:
     """Serve the page until Ctrl-C."""
     if find_spec("gradio") is None:
         raise UserError("the demo needs one more package: pip install 'kd_lab[demo]'")
-    place = order.place
+    place = request.place
     with serving.listen(place.host, place.port) as listening:
         memory.keep_freed()
         serving.keep_to_oneself()
-        terminal.say(f"loading {len(order.found)} {'models' if order.found[1:] else 'model'}")
+        terminal.say(f"loading {len(request.found)} {'models' if request.found[1:] else 'model'}")
         # Seconds of imports, after everything that can be refused.
         from kd_lab.demo.answering import Panel
 
-        panel = Panel(order.found)
-        for candidate, found in order.found:
+        panel = Panel(request.found)
+        for candidate, found in request.found:
             terminal.say(f"{candidate.role}: {candidate.shown} ({found.checkpoint.folder})")
-        serving.serve(lambda: _announced(order, panel, serving.url(listening)), listening)
+        serving.serve(lambda: _announced(request, panel, serving.url(listening)), listening)
     terminal.say("stopped")
 
 
-def _announced(order: Order, panel: "Panel", address: str) -> "ASGIApp":
+def _announced(request: Request, panel: "Panel", address: str) -> "ASGIApp":
     from kd_lab.demo import page
 
-    app = serving.application(page.build(panel, order.output_dir))
-    if order.place.port and not address.endswith(f":{order.place.port}"):
-        terminal.say(f"port {order.place.port} is taken")
+    app = serving.application(page.build(panel, request.output_dir))
+    if request.place.port and not address.endswith(f":{request.place.port}"):
+        terminal.say(f"port {request.place.port} is taken")
     terminal.say(f"the page is at {address}; Ctrl-C ends it")
     return app
 

@@ -39,7 +39,7 @@ class Sending(Section):
 
 
 @dataclass(frozen=True)
-class Wish:
+class Request:
     """What is asked for, and the words that ask."""
 
     finished: Finished
@@ -53,8 +53,8 @@ def main() -> None:
     doors.opened(USAGE, lambda words: carry_out(read(words)), empty=False)
 
 
-def read(words: Sequence[str]) -> Wish:
-    """The wish that the words of a command line stand for.
+def read(words: Sequence[str]) -> Request:
+    """The request that the words of a command line make.
 
     Raises:
         UserError: for a bad word, a folder without a classifier, or a package that is not there.
@@ -65,24 +65,24 @@ def read(words: Sequence[str]) -> Wish:
     # What the weights are compared in: products in fewer bits would differ by more than the formats do.
     found = finished.find(name, [*given, "precision=float32"], writes=True)
     making.refuse_missing(order.format)
-    return Wish(
+    return Request(
         found, order, sending, tuple(word for word in words if word.partition("=")[0] not in Sending.model_fields)
     )
 
 
-def carry_out(wish: Wish) -> None:
+def carry_out(request: Request) -> None:
     """Make, tell, send.
 
     Raises:
         SystemExit: with 1, if a format strays too far from the original.
     """
     memory.keep_freed()
-    folder, export = making.make(wish.finished, wish.order, wish.words)
+    folder, export = making.make(request.finished, request.order, request.words)
     tell(folder, export)
-    if wish.sending.upload:
+    if request.sending.upload:
         from kd_lab.export import sending
 
-        sending.send(folder, wish.sending.upload, settled=wish.sending.yes, private=wish.sending.private)
+        sending.send(folder, request.sending.upload, settled=request.sending.yes, private=request.sending.private)
     if refused := [f"{w.format} {w.refused}: removed" for w in export.weights if w.refused]:
         terminal.complain("; ".join(refused))
         sys.exit(1)

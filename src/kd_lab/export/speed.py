@@ -160,7 +160,7 @@ def _tell(race: Race, lines: Sequence[Line], texts: Sequence[str], path: Path) -
     words = sum(len(text.split()) for text in texts) / len(texts)
     versions = results.versions() | making.versions(race.order.format)
     path.parent.mkdir(parents=True, exist_ok=True)
-    speeds.Book(
+    speeds.SpeedFile(
         machine=results.machine(),
         versions=versions,
         words=race.words,

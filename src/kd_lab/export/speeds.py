@@ -54,7 +54,7 @@ class Line(BaseModel):
         )
 
 
-class Book(BaseModel):
+class SpeedFile(BaseModel):
     """The file: the machine, the libraries, how many sentences of how many words, and the lines."""
 
     machine: dict[str, str | int]

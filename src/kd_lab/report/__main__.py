@@ -39,7 +39,7 @@ class Ways(Section):
 
 
 @dataclass(frozen=True)
-class Order:
+class Request:
     """What is asked for of which folder."""
 
     folder: Path
@@ -51,8 +51,8 @@ def main() -> None:
     doors.opened(USAGE, lambda words: report(read(words)))
 
 
-def read(words: Sequence[str]) -> Order:
-    """The order that the words of a command line are.
+def read(words: Sequence[str]) -> Request:
+    """The request that the words of a command line make.
 
     Raises:
         UserError: for a word that is none.
@@ -62,10 +62,10 @@ def read(words: Sequence[str]) -> Order:
     for word in unknown:
         name = word.partition("=")[0]
         raise UserError(f"{word}: there is no setting {name}; choose one of {', '.join(Ways.model_fields)}")
-    return Order(Path(folders[0] if folders else PLACE), ways)
+    return Request(Path(folders[0] if folders else PLACE), ways)
 
 
-def compare(order: Order) -> "tuple[Gathered, list[list[Figures]]]":
+def compare(request: Request) -> "tuple[Gathered, list[list[Figures]]]":
     """The settings of the folder, in groups, and the figures of each.
 
     Raises:
@@ -73,7 +73,7 @@ def compare(order: Order) -> "tuple[Gathered, list[list[Figures]]]":
     """
     from kd_lab.report import baselines, gathering
 
-    gathered, ways = gathering.gather(order.folder), order.ways
+    gathered, ways = gathering.gather(request.folder), request.ways
     chosen = baselines.choose(gathered.groups, ways.baseline, gathered.notes)
     _refuse_unknown(ways.split, gathered)
     # Seconds of imports, after what can be refused.
@@ -84,24 +84,24 @@ def compare(order: Order) -> "tuple[Gathered, list[list[Figures]]]":
     return gathered, [figures.of(group, those, ways.split, ways.smaller == "mean") for group, those in pairs]
 
 
-def report(order: Order) -> Path:
+def report(request: Request) -> Path:
     """Make it; the folder it is in."""
-    gathered, found = compare(order)
-    split, place = order.ways.split, order.ways.keep
+    gathered, found = compare(request)
+    split, place = request.ways.split, request.ways.keep
     from kd_lab.report import exported, gallery, keeping, page, published, rendering, tables
 
-    own = [tables.of(g, f, split, order.ways.smaller == "mean") for g, f in zip(gathered.groups, found, strict=True)]
+    own = [tables.of(g, f, split, request.ways.smaller == "mean") for g, f in zip(gathered.groups, found, strict=True)]
     known = published.load() if any(group.name == published.DATA for group in gathered.groups) else ()
-    exports = exported.find(order.folder, gathered)
+    exports = exported.find(request.folder, gathered)
     in_files = exported.figures(exports)
     of_files = [tables.of_exports(in_files)] if exports else []
     printed = [tables.of_published(known)] if known else []
     lists = [("note", gathered.notes), ("warning", tables.warnings(gathered))]
-    title = f"Report on {len(gathered.runs)} runs in {order.folder.resolve().name}"
+    title = f"Report on {len(gathered.runs)} runs in {request.folder.resolve().name}"
     if place:
         keeping.keep(gathered.runs, place)
         terminal.say(f"{len(gathered.runs)} runs are kept in {place}")
-    folder = order.folder / FOLDER
+    folder = request.folder / FOLDER
     folder.mkdir(exist_ok=True)
     every = [*(table for group in own for table in group), *of_files]
     results.write_whole(folder / "report.md", rendering.markdown(title, [*every, *printed], lists))
