@@ -2,6 +2,8 @@
 
 import re
 import subprocess
+import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -113,19 +115,25 @@ def test_what_is_kept_is_not_run_again_wherever_the_runs_are(
 
 
 def test_a_run_that_another_process_is_at_work_on_comes_last(
-    first: subprocess.CompletedProcess[str], folder: Path, monkeypatch: pytest.MonkeyPatch
+    first: subprocess.CompletedProcess[str],
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    ended = outcomes.outcomes(folder / "outputs" / "sweeps" / "mine-first")
-    busy = ended[0].folder
+    busy = outcomes.outcomes(folder / "outputs" / "sweeps" / "mine-first")[0].folder
     assert busy
     monkeypatch.chdir(folder)
     jobs = list(plans.jobs("mine.yml", "first", ["data.rows=200"]))
-    with locks.held(busy, "it"):
+    with ExitStack() as other:
+        other.enter_context(locks.held(busy, "it"))
         assert [{place.resolve() for place in carrying.elsewhere(job)} for job in jobs] == [{busy}, set(), set(), set()]
-        done = carry_out(folder, "stage=first")
-    order = [line.split(": ")[1].split(";")[0] for line in done.stdout.splitlines() if " of 4: " in line]
+        monkeypatch.setattr(carrying, "wait", lambda jobs: other.close())
+        assert not study._run(jobs, None)
+    said = capsys.readouterr().out.splitlines()
+    order = [line.split(": ")[1].split(";")[0] for line in said if " of 4: " in line]
     assert order[-1] == "method=finetune seed=3"
     assert len(order) == 4
+    assert sum("waiting for the first" in line for line in said) == 1
     assert not locks.taken(busy)
 
 
@@ -143,10 +151,38 @@ def test_nobody_waits_while_anything_is_free(folder: Path, monkeypatch: pytest.M
         order.append(number)
         return "made"
 
+    def wait(jobs: Sequence[plans.Job]) -> None:
+        assert [job.number for job in jobs] == [0]
+        until.clear()
+
     monkeypatch.setattr(carrying, "elsewhere", elsewhere)
+    monkeypatch.setattr(carrying, "wait", wait)
     monkeypatch.setattr(sweeps, "attempt", attempt)
     assert not study._run(jobs, None)
     assert order == [2, 3, 1, 0]
+
+
+def test_who_has_to_wait_takes_the_first_that_comes_free(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All runs of a seed may wait for one teacher: when it is made, the next in order may be another's already."""
+    monkeypatch.chdir(folder)
+    jobs = list(plans.jobs("mine.yml", "first", ["data.rows=200"]))[:2]
+    first, second = (next(iter(carrying._needed(job))) for job in jobs)
+    pauses: list[float] = []
+    with ExitStack() as one, ExitStack() as other:
+        one.enter_context(locks.held(first, "it"))
+        other.enter_context(locks.held(second, "it"))
+
+        def sleep(seconds: float) -> None:
+            pauses.append(seconds)
+            assert len(pauses) < 4, "the second one is free"
+            if len(pauses) == 3:
+                other.close()
+
+        monkeypatch.setattr(time, "sleep", sleep)
+        carrying.wait(jobs)
+        assert len(pauses) == 3
+        assert carrying.elsewhere(jobs[0]) == {first}
+        assert not carrying.elsewhere(jobs[1])
 
 
 def test_of_two_that_start_at_once_one_takes_something_else(

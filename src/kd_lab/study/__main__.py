@@ -95,14 +95,17 @@ def _run(todo: Sequence[Job], keep: Path | None) -> bool:
     kept = {job.words for job in todo if keep and carrying.is_kept(job, keep)}
     waiting = list(todo)
     while waiting:
-        free = next((job for job in waiting if not carrying.elsewhere(job)), None)
-        job = free or waiting[0]
+        job = next((job for job in waiting if not carrying.elsewhere(job)), None)
+        if job is None:
+            terminal.say("other processes are at work on all that is left, or on its teachers: waiting for the first")
+            carrying.wait(waiting)
+            continue
         others = len(set().union(*(carrying.elsewhere(other) for other in waiting if other is not job)))
         still = [job for job in waiting if job.words not in kept]
         left = pace.time_left(still, done, processes=1 + others)
         which = f"{len(todo) - len(waiting) + 1} of {len(todo)}"
         terminal.say(f"{which}: {job.row}" + (f"; about {left} left" if left else ""))
-        train = partial(carrying.result_of, job, keep, wait=free is None)
+        train = partial(carrying.result_of, job, keep)
         try:
             failed |= sweeps.attempt(job.folder, job.number, job.words, train, debug=job.settings.debug) is None
         except BusyError as error:  # since one looked

@@ -1,5 +1,7 @@
 """One job of a study: found among what is kept, or carried out and kept; or another process is at work on it."""
 
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from kd_lab import locks, results
@@ -9,26 +11,27 @@ from kd_lab.planning import Plan, plan
 from kd_lab.results import Result
 from kd_lab.study.plans import Job
 
+PAUSE = 2.0
+"""Seconds between two looks at what other processes are at work on."""
 ROW = "row.txt"
 """In the folder of a run that is kept: the words that tell it from the others of its stage."""
 
 
-def result_of(job: Job, keep: Path | None, *, wait: bool = True) -> Result:
+def result_of(job: Job, keep: Path | None) -> Result:
     """Its result.
 
     Args:
         job: whose run is trained where it is neither kept nor finished.
         keep: has a folder for each stage, with what reports need of its runs; None keeps nothing. What one stage has
             of a run, another that asks for it takes over.
-        wait: for another process that is at work on what it needs.
 
     Raises:
         UserError: for what only the user can put right.
-        BusyError: if another process is at work and nobody waits.
+        BusyError: if another process is at work on what it needs.
     """
     run = plan(job.settings)
     if keep is None:
-        return carry_out(run, one_of_many=True, wait=wait)
+        return carry_out(run, one_of_many=True, wait=False)
     place = keep / job.folder.name
     row = place / run.folder.name / ROW
     if result := _kept(run, place):
@@ -37,7 +40,7 @@ def result_of(job: Job, keep: Path | None, *, wait: bool = True) -> Result:
     # Seconds of imports, where something is kept.
     from kd_lab.report import keeping, runs
 
-    result = _kept_anywhere(run, keep) or carry_out(run, one_of_many=True, wait=wait)
+    result = _kept_anywhere(run, keep) or carry_out(run, one_of_many=True, wait=False)
     keeping.keep([runs.read(result)], place)
     results.write_whole(row, job.row + "\n")
     return result
@@ -53,12 +56,22 @@ def is_kept(job: Job, keep: Path) -> bool:
 
 def elsewhere(job: Job) -> set[Path]:
     """The folders that other processes are at work on: of its run, and of the teachers that it needs."""
+    return {folder for folder in _needed(job) if locks.taken(folder)}
+
+
+def wait(jobs: Sequence[Job]) -> None:
+    """Until no other process is at work on one of ``jobs`` at least."""
+    needed = [_needed(job) for job in jobs]
+    while all(any(map(locks.taken, folders)) for folders in needed):
+        time.sleep(PAUSE)
+
+
+def _needed(job: Job) -> set[Path]:
     try:
         run = plan(job.settings)
     except UserError:  # said where it is carried out
         return set()
-    needed = {one.folder for one in (run, *run.teachers) if isinstance(one, Plan)}
-    return {folder for folder in needed if locks.taken(folder)}
+    return {one.folder for one in (run, *run.teachers) if isinstance(one, Plan)}
 
 
 def _kept_anywhere(run: Plan, keep: Path) -> Result | None:
