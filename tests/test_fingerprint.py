@@ -36,7 +36,8 @@ def test_every_setting_either_enters_or_is_left_out() -> None:
         "micro_batch_size=4",
         "warmup_epochs=2", "noise=word", "method=kd", "method.alpha=0.4", "method.inner_lr=1e-4", "student=tiny-bert",
         "teacher=tiny-bert", "teacher=tiny-roberta+tiny-bert", "teacher_epochs=5", "teacher_finetune_lr=1e-3",
-        "teacher_batch_size=8", "teacher_weight_decay=0.1", "data.seed=1", "data.train=0.5", "data.test=20",
+        "teacher_batch_size=8", "teacher_weight_decay=0.1",
+        "teacher_train_on_quiz=true", "data.seed=1", "data.train=0.5", "data.test=20",
         "data.max_length=16", "data.rows=500", "+models.tiny-bert.layers=1", "noise=labels",
     ],
 )  # fmt: skip

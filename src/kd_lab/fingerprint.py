@@ -22,6 +22,7 @@ BY_CONTENT = ("student", "teacher", "models", "data")
 """Settings that enter as what they lead to: files' content, the splits' rows, a teacher's own fingerprint."""
 OF_DISTILLATION = ("warmup_epochs",)
 OF_TEACHERS = ("teacher_epochs", "teacher_finetune_lr", "teacher_batch_size", "teacher_weight_decay")
+OF_TEACHERS += ("teacher_train_on_quiz",)
 """Settings that enter through the fingerprints of the teachers they make."""
 LEFT_OUT = ("search", "trainer", "logger", "output_dir", "force", "debug")
 """Settings that change where and how a run happens, not what it is; a search's draws enter as the settings drawn."""

@@ -130,6 +130,7 @@ class Settings(Section):
     teacher_finetune_lr: Positive
     teacher_batch_size: Count
     teacher_weight_decay: NotNegative
+    teacher_train_on_quiz: bool
     search: Search | None
     output_dir: Path
     force: bool

@@ -23,9 +23,12 @@ def making(settings: Settings, name: str, repeat: int = 0) -> Settings:
     It shares that run's data, seed, precision, micro-batches and processes and nothing else that decides a result:
     neither its noise, warm-up and patience nor the student's learning rate.
     """
+    method = method_named("finetune")
+    if settings.teacher_train_on_quiz:
+        method = method.model_copy(update={"train_on_quiz": True})
     return settings.model_copy(
         update={
-            "method": method_named("finetune"),
+            "method": method,
             "student": name,
             "seed": settings.seed + SEED_STEP * repeat,
             "noise": settings.noise.model_copy(update={"name": "none", "p": 0.0}),
