@@ -88,6 +88,7 @@ BAD = {
     "teacher_finetune_lr": ("teacher_finetune_lr=inf", "should be"),
     "teacher_batch_size": ("teacher_batch_size=-8", "should be greater than or equal to 1"),
     "teacher_weight_decay": ("teacher_weight_decay=much", "should be a valid number"),
+    "teacher_train_on_quiz": ("teacher_train_on_quiz=perhaps", "should be a valid boolean"),
     "search.seed": ("sweep=search search.seed=-1", "should be greater than or equal to 0"),
     "search.draw": ("sweep=search search.draw=-1", "should be greater than or equal to 0"),
     "search.ranges.lr.low": ("sweep=search search.ranges.lr.low=0", "should be greater than 0"),
