@@ -21,8 +21,13 @@ OF_EVERY_RUN = ("seed", "max_epochs", "patience", "batch_size", "micro_batch_siz
 BY_CONTENT = ("student", "teacher", "models", "data")
 """Settings that enter as what they lead to: files' content, the splits' rows, a teacher's own fingerprint."""
 OF_DISTILLATION = ("warmup_epochs",)
-OF_TEACHERS = ("teacher_epochs", "teacher_finetune_lr", "teacher_batch_size", "teacher_weight_decay")
-OF_TEACHERS += ("teacher_train_on_quiz",)
+OF_TEACHERS = (
+    "teacher_epochs",
+    "teacher_finetune_lr",
+    "teacher_batch_size",
+    "teacher_weight_decay",
+    "teacher_train_on_quiz",
+)
 """Settings that enter through the fingerprints of the teachers they make."""
 LEFT_OUT = ("search", "trainer", "logger", "output_dir", "force", "debug")
 """Settings that change where and how a run happens, not what it is; a search's draws enter as the settings drawn."""
