@@ -160,6 +160,7 @@ def test_nobody_waits_while_anything_is_free(folder: Path, monkeypatch: pytest.M
     monkeypatch.setattr(sweeps, "attempt", attempt)
     assert not study._run(jobs, None)
     assert order == [2, 3, 1, 0]
+    assert not until, "what was left was waited for, not tried"
 
 
 def test_who_has_to_wait_takes_the_first_that_comes_free(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
