@@ -129,8 +129,8 @@ def test_holm_corrects_as_in_the_textbook() -> None:
 @pytest.mark.parametrize("seeds", [3, 8])
 @pytest.mark.parametrize(
     ("of_seeds", "of_sentences", "of_rows"),
-    [(0.0, 0.4, 0.1), (0.01, 0.4, 0.4), (0.1, 0.1, 0.1), (0.0, 0.0, 0.4)],
-    ids=["sentences", "both", "seeds", "neither alone"],
+    [(0.0, 0.4, 0.1), (0.01, 0.4, 0.4), (0.1, 0.1, 0.1), (0.07, 0.0, 0.4), (0.0, 0.0, 0.4)],
+    ids=["sentences", "both", "seeds", "seeds but no sentences", "neither alone"],
 )
 def test_other_seeds_and_other_rows_are_in_the_interval(
     seeds: int, of_seeds: float, of_sentences: float, of_rows: float

@@ -147,5 +147,5 @@ def over_rows(differences: Array, clusters: Array) -> tuple[float, float]:
     variance = max(varies.sum() - np.square(errors).sum(), *varies)
     if variance < SAME**2:
         return mean, mean
-    half = math.sqrt(variance) * stats.t.isf((1 - LEVEL) / 2, varies.sum() ** 2 / (varies**2 / freedom).sum())
+    half = math.sqrt(variance) * stats.t.isf((1 - LEVEL) / 2, variance**2 / (varies**2 / freedom).sum())
     return mean - half, mean + half

@@ -35,6 +35,11 @@ def points(share: float) -> str:
     return f"{round(100 * share, 2) + 0.0:+.2f}"  # never -0.00
 
 
+def end(share: float) -> str:
+    """Of an interval, in points: ``-0.00`` where it lies a little below 0, which is then inside."""
+    return f"{100 * share + 0.0:+.2f}"
+
+
 def probability(p: float) -> str:
     """To three decimals."""
     return "<0.001" if p < 0.0005 else f"{p:.3f}"
@@ -129,13 +134,13 @@ def _difference(one: Comparison) -> Iterator[tuple[str, str]]:
     if one.p is None or one.low is None or one.high is None:
         yield "p", ONE_SEED if one.n == 1 else NO_VARIANCE
     else:
-        yield from (("low", points(one.low)), ("high", points(one.high)), ("p", probability(one.p)))
+        yield from (("low", end(one.low)), ("high", end(one.high)), ("p", probability(one.p)))
     if one.detectable is not None:
         yield "detectable", percent(one.detectable)
     if one.p_holm is not None:
         yield "p holm", probability(one.p_holm)
     if one.over_rows and one.over_rows[0] < one.over_rows[1]:
-        yield from (("over rows low", points(one.over_rows[0])), ("over rows high", points(one.over_rows[1])))
+        yield from (("over rows low", end(one.over_rows[0])), ("over rows high", end(one.over_rows[1])))
     if one.mcnemar:
         yield "rows", f"{one.rows:,}"
         yield "clusters", f"{one.clusters:,}"

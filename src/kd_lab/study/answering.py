@@ -88,7 +88,7 @@ def _figures(one: Comparison) -> str:
     said = f"{figures.points(one.difference)} points"
     if one.p is None or one.low is None or one.high is None:
         return f"{said}, {figures.ONE_SEED if one.n == 1 else figures.NO_VARIANCE}, nothing is tested"
-    interval = f"[{figures.points(one.low)}, {figures.points(one.high)}]"
+    interval = f"[{figures.end(one.low)}, {figures.end(one.high)}]"
     return f"{said} {interval}, p = {figures.probability(one.p)}, {one.n} seeds"
 
 
