@@ -5,23 +5,22 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cosine_similarity
 
 from kd_lab import ranks
 
 ENTRIES = 2**14
-"""So many weights stand for all: a cosine over them is off by about 1/√ENTRIES, less than a hundredth."""
+"""So many weights stand for all: Adam moves every one about as far. Of a gradient most may lie in a few hundred."""
 
 
 class Movement:
-    """How weights move and how their gradients turn, by a fixed random sample of the matrices' entries.
+    """How weights move, by a fixed random sample of the matrices' entries, and how their whole gradients turn.
 
     Args:
         parameters: before the first step.
 
     Attributes:
         start: the sampled weights as they were, [n].
-        gradient: the latest gradient's sample, [n]; None before the first.
+        gradient: the latest one, a tensor per parameter, in half of its bytes; None before the first.
     """
 
     def __init__(self, parameters: Sequence[Tensor]):
@@ -31,12 +30,16 @@ class Movement:
         total = sum(sizes[i] for i in matrices)
         self.places = {i: _places(sizes[i], total, draw) for i in matrices}
         self.start = self._sample(parameters)
-        self.gradient: Tensor | None = None
+        self.gradient: list[Tensor] | None = None
 
     def turn(self, gradients: Sequence[Tensor]) -> Tensor | None:
         """The cosine between these gradients and the ones before; None at first."""
-        before, self.gradient = self.gradient, self._sample(gradients)
-        return None if before is None else cosine_similarity(before.to(self.gradient.device), self.gradient, dim=0)
+        before, self.gradient = self.gradient, [gradient.to(torch.bfloat16, copy=True) for gradient in gradients]
+        if before is None:
+            return None
+        pairs = [(now.flatten(), then.flatten().to(now)) for now, then in zip(gradients, before, strict=True)]
+        products = torch.stack([torch.stack([now @ then, now @ now, then @ then]) for now, then in pairs]).sum(dim=0)
+        return (products[0] / (products[1] * products[2]).sqrt()).clamp(-1, 1)
 
     def displacement(self, parameters: Iterable[Tensor]) -> Tensor:
         """‖φ − φ_start‖ / ‖φ_start‖."""
@@ -45,13 +48,12 @@ class Movement:
         moved: Tensor = (now - start).norm() / start.norm()
         return moved
 
-    def state(self) -> dict[str, Tensor | None]:
+    def state(self) -> dict[str, Any]:
         """What an interrupted run goes on with."""
         return {"start": self.start, "gradient": self.gradient}
 
-    def go_on(self, state: dict[str, Tensor | None]) -> None:
+    def go_on(self, state: dict[str, Any]) -> None:
         """From :meth:`state`."""
-        assert state["start"] is not None
         self.start, self.gradient = state["start"], state["gradient"]
 
     def _sample(self, tensors: Iterable[Tensor]) -> Tensor:
