@@ -65,6 +65,11 @@ class Batch:
         everyone = torch.arange(len(self), device=self.labels.device)
         return [self._only(some) for some in torch.split(everyone, size)]
 
+    def shares(self, count: int) -> "list[Batch]":
+        """``count`` parts, in order, of as many rows each but for one; fewer parts where there are fewer rows."""
+        everyone = torch.arange(len(self), device=self.labels.device)
+        return [self._only(some) for some in torch.tensor_split(everyone, min(count, len(self)))]
+
     def of_like_length(self, key: str, start: int) -> "list[Batch]":
         """Parts with less padding, by the lengths in the encoding ``key``: :func:`kd_lab.batching.of_like_length`."""
         lengths = self.inputs[key]["attention_mask"].sum(dim=1).tolist()

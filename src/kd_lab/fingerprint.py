@@ -104,7 +104,7 @@ def run_digest(settings: Settings, data: str, student: str, teachers: Sequence[s
         "method": settings.method.model_dump(exclude_unset=True) | {"source": source_digest(settings.method)},
     }
     if (processes := settings.trainer.devices * settings.trainer.num_nodes) > 1:
-        decides["processes"] = processes  # each draws dropout of its own
+        decides["even shares"] = processes  # each draws dropout of its own, on its rows
     decides["noise"] = settings.noise_in_words
     if distils:
         decides |= {name: getattr(settings, name) for name in OF_DISTILLATION} | {"teachers": list(teachers)}

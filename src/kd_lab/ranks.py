@@ -37,11 +37,11 @@ def count() -> int:
 def own(batch: Batch) -> tuple[Batch, float]:
     """The rows of this process of a batch that all processes hold, and the weight of what is found on them: 1.
 
-    Where there are fewer rows than processes it is a row that is another's, with weight 0.
+    They are shared out evenly. Where there are fewer rows than processes it is a row that is another's, with weight 0.
     """
     if count() == 1:
         return batch, 1.0
-    parts = batch.split(-(-len(batch) // count()))
+    parts = batch.shares(count())
     mine = distributed.get_rank()
     return (parts[mine], 1.0) if mine < len(parts) else (batch.split(1)[0], 0.0)
 
