@@ -13,7 +13,7 @@ SoftLoss = Callable[[Tensor, Tensor, float], Tensor]
 def kl(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     """Divergence of the student's softened distribution from the teacher's: T² · KL(p_teacher ‖ p_student).
 
-    Hinton, Vinyals and Dean, *Distilling the Knowledge in a Neural Network* (arXiv 1503.02531), section 2.1: the
+    Hinton, Vinyals and Dean, *Distilling the Knowledge in a Neural Network* (arXiv 1503.02531), section 2: the
     factor T² keeps the gradient's size when T changes.
 
     Args:

@@ -49,8 +49,8 @@ def cut(
     Args:
         texts, labels: the rows of the source.
         sizes: of each of the four splits.
-        holdout: ``row`` cuts at random; ``sentence`` keeps out of train what stands inside or around a held-out text,
-            as three in four of SST-2's phrases do. Rows set apart are held out by their text alone.
+        holdout: ``row`` cuts at random; ``sentence`` keeps out of train what stands inside or around a held-out text
+            (see docs/data.md). Rows set apart are held out by their text alone.
         seed: of the data, not of the run: every seed, method and teacher sees the same rows.
         validation: rows that the source itself sets apart for validation.
 
