@@ -15,7 +15,7 @@ from kd_lab.batching import ROWS_TOGETHER, TrainBatches, length_grouped, of_like
 from kd_lab.data import OneAhead, TextDataModule
 from kd_lab.encoding import Batch, Encoder
 from kd_lab.models import Classifier, TeacherEnsemble
-from kd_lab.noise import TEXT_NOISES, Noise
+from kd_lab.noise import TEXT_NOISES, Noise, vocabulary
 from kd_lab.splits import Splits
 
 LENGTHS = [3 + (i * 7919) % 60 for i in range(1003)]
@@ -180,23 +180,26 @@ def test_the_loader_yields_the_samplers_batches(
     size: int, classifier: Callable[..., Classifier], toy_data: Callable[..., TextDataModule]
 ) -> None:
     data = toy_data([classifier("bert")], batch_size=size)
+    part = data.parts["train"]
     rows = [batch.rows.tolist() for batch in data.train_dataloader()]
-    assert sorted(chain(*rows)) == sorted(data.parts["train"].numbers)
-    assert {len(batch) for batch in rows[:-1]} <= {size, len(data.parts["train"]) % size}
+    assert rows == [[part.numbers[at] for _, at in keys] for keys in TrainBatches(part.lengths, size, 0)]
 
 
 def test_the_settings_of_a_run_say_how_its_rows_are_read(
     classifier: Callable[..., Classifier], toy_data: Callable[..., TextDataModule]
 ) -> None:
-    words = "data=toy experiment=smoke method=metadistil batch_size=7 seed=3 trainer.workers=1 noise=word noise.p=0.5"
-    words += " noise.teacher_sees=clean method.train_on_quiz=true method.quiz_rows=3"
+    words = "data=toy experiment=smoke method=metadistil batch_size=7 seed=3 trainer.workers=1 noise.p=0.5"
+    words += " noise=vocabulary noise.teacher_sees=clean method.train_on_quiz=true method.quiz_rows=3"
     bert, toy = classifier("bert"), toy_data([classifier("bert")])
     cut = Splits(train=(0, 1, 2), quiz=(3, 4, 5, 6), validation=(7,), test=(8,))
     told = TextDataModule.of(settings.check(settings.compose(words.split())), toy.rows, cut, [bert.encoder])
     train = told.parts["train"]
     assert (told.batch_size, told.seed, told.workers) == (7, 3, 1)
-    assert (train.noise, train.clean_for_teachers) == (Noise("word", 0.5, 3), True)
+    assert told.train_dataloader().num_workers == 1
     assert list(train.numbers) == [*cut.train, *cut.quiz]
+    # Words of held-out sentences would be a leak.
+    known = vocabulary(toy.rows.texts[number] for number in train.numbers)
+    assert (train.noise, train.clean_for_teachers) == (Noise("vocabulary", 0.5, 3, known), True)
     assert len(told.quiz_lengths) == 3 < len(cut.quiz)
 
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -144,10 +145,11 @@ def test_the_published_step_teaches_the_teacher_the_same(
     """It may be slow, but it is no straw man: its feedback is the unrolled hypergradient."""
     student, teachers, rows = models(classifier, toy_data)
     batch = rows.parts["train"].batch(range(6))
-    ours = MetaDistil(student, teachers, hypergradient="unrolled", quiz=rows.quiz_batch, inner_lr=0.05).double()
+    same: dict[str, Any] = {"quiz": rows.quiz_batch, "inner_lr": 0.05, "quiz_batches": 2, "quiz_batch_size": 3}
+    ours = MetaDistil(student, teachers, hypergradient="unrolled", **same).double()
     ours.train()
     expected = unrolled(ours.lesson(batch, ours.quiz_of(0))).gradients
-    theirs = Published(student, teachers, quiz=rows.quiz_batch, inner_lr=0.05).double()
+    theirs = Published(student, teachers, **same).double()
     found = theirs.feedback(theirs.quiz_loss(theirs.assumed(batch), theirs.quiz_of(0)))
     norm = torch.cat([gradient.flatten() for gradient in expected]).norm()
     assert norm > 0

@@ -1,6 +1,5 @@
 """Runs of several processes through the door that a person uses."""
 
-import json
 import os
 import signal
 import subprocess
@@ -76,12 +75,3 @@ def children(process: int) -> list[int]:
     """The processes that have their own group, which are the ranks."""
     listed = Path(f"/proc/{process}/task/{process}/children").read_text(encoding="ascii").split()
     return [int(child) for child in listed if os.getpgid(int(child)) == int(child)]
-
-
-def test_several_processes_are_another_run(tmp_path: Path) -> None:
-    for words in (("trainer.devices=1",), ()):
-        done = start("max_epochs=1", "warmup_epochs=0", *words, folder=tmp_path)
-        done.communicate(timeout=300)
-        assert done.returncode == 0
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in tmp_path.glob("out/metadistil*/result.json")]
-    assert len({result["fingerprint"] for result in found}) == 2

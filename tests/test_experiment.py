@@ -6,7 +6,9 @@ import math
 import re
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +18,7 @@ from omegaconf import OmegaConf
 from safetensors.torch import load_file
 from transformers import pipeline
 
-from kd_lab import evaluation, experiment, fingerprint, planning, results, settings, terminal
+from kd_lab import evaluation, experiment, fingerprint, machine, planning, results, settings, terminal
 from kd_lab.checkpoints import Best
 from kd_lab.errors import UserError
 from kd_lab.methods.metadistil import MetaDistil
@@ -67,6 +69,10 @@ def test_the_result_says_what_happened(smoke: Result) -> None:
     largest = max(teacher["parameters"] for teacher in written["teachers"])
     assert written["times_smaller"] == pytest.approx(largest / written["student"]["parameters"])
     assert written["data"]["sizes"] == {"train": 320, "quiz": 8, "validation": 32, "test": 40}
+    assert sum(written["data"]["dropped"].values()) == 0
+    assert written["student"]["milliseconds"] > 0.005
+    assert written["processor"] == machine.processor("auto") != ""
+    assert written["git_revision"] == results.git_revision()
     harder = {(scores["noise"], scores["p"]): scores["accuracy"] for scores in written["under_noise"]}
     assert set(harder) == {(noise, p) for noise in ("word", "typos") for p in (0.1, 0.2, 0.3)}
     assert len(set(harder.values())) > 1
@@ -89,6 +95,9 @@ def test_a_teacher_is_tested_under_noise_when_somebody_asks_for_it(compose: Comp
     assert again.under_noise == asked.under_noise
     assert len({scores.accuracy for scores in asked.under_noise}) > 1
     assert experiment.train(compose(*words, "force=true")).under_noise == asked.under_noise
+    run = planning.plan(compose(*words))
+    other = replace(run, settings=run.settings.model_copy(update={"seed": 9}))
+    assert other.under_noise(folder) == asked.under_noise
 
 
 def test_the_run_folder_holds_what_people_need(smoke: Result) -> None:
@@ -228,7 +237,17 @@ def test_a_teacher_that_falls_is_warned_of(compose: Compose) -> None:
     assert any("teacher tiny-bert fell from" in warning for warning in result.warnings)
 
 
-def test_the_best_epoch_is_the_earliest_of_the_best_and_patience_counts_epochs(compose: Compose) -> None:
+def test_of_equally_good_epochs_the_earliest_is_best() -> None:
+    best, module = Best("accuracy"), torch.nn.Linear(1, 1)
+    for epoch, accuracy in enumerate((0.5, 0.7, 0.7)):
+        with torch.no_grad():
+            module.weight.fill_(epoch)
+        metrics = {"accuracy": torch.tensor(accuracy)}
+        best.on_validation_end(SimpleNamespace(callback_metrics=metrics, current_epoch=epoch), module)  # type: ignore[arg-type]
+    assert (best.epoch, best.weights["weight"].item()) == (1, 1)
+
+
+def test_the_best_epoch_is_kept_and_patience_counts_epochs(compose: Compose) -> None:
     result = experiment.train(compose("method=finetune", "student=tiny-bert", "max_epochs=8", "patience=2"))
     with (result.folder / "metrics.csv").open(encoding="utf-8") as file:
         table = [row["validation/accuracy"] for row in csv.DictReader(file)]

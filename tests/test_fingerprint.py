@@ -1,12 +1,15 @@
 """What makes two runs the same run."""
 
+import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from kd_lab import fingerprint, planning
+from kd_lab import batching, fingerprint, planning, splits, toy
 from kd_lab.errors import UserError
+from kd_lab.noise import LABELS, TEXT_NOISES, Noise
 from kd_lab.settings import Method, Settings
 
 Compose = Callable[..., Settings]
@@ -38,7 +41,8 @@ def test_every_setting_either_enters_or_is_left_out() -> None:
         "teacher=tiny-bert", "teacher=tiny-roberta+tiny-bert", "teacher_epochs=5", "teacher_finetune_lr=1e-3",
         "teacher_batch_size=8", "teacher_weight_decay=0.1",
         "teacher_train_on_quiz=true", "data.seed=1", "data.train=0.5", "data.test=20",
-        "data.max_length=16", "data.rows=500", "+models.tiny-bert.layers=1", "noise=labels",
+        "data.max_length=16", "data.rows=500", "trainer.devices=2", "trainer.num_nodes=2",
+        "+models.tiny-bert.layers=1", "noise=labels",
     ],
 )  # fmt: skip
 def test_what_decides_a_result_enters(word: str, compose: Compose) -> None:
@@ -93,6 +97,22 @@ def test_the_schema_enters(compose: Compose, monkeypatch: pytest.MonkeyPatch) ->
     before = of(compose())
     monkeypatch.setattr(fingerprint, "SCHEMA", 99)
     assert of(compose()) != before
+
+
+def test_draws_are_those_of_this_schema() -> None:
+    """Another draw makes other results of the same settings: raise SCHEMA with it, and write the new digest here."""
+    lengths, (texts, labels) = [3 + i * 7919 % 60 for i in range(500)], toy.sentences(60)
+    sizes = {"train": 20, "quiz": 5, "validation": 5, "test": 5}
+    drawn = [
+        batching.length_grouped(lengths, 8, 1, 2),
+        [batching.quiz_positions(lengths[:40], 8, 1, number) for number in range(9)],
+        [Noise(name, 0.3, 1, ["a", "b"]).sentence(text, 2, 3) for name in sorted(TEXT_NOISES) for text in texts],
+        [Noise(LABELS, 0.3, 1).label(label, 2, row) for row, label in enumerate(labels)],
+        [dict(splits.cut(texts, labels, sizes, holdout, 1).items()) for holdout in ("row", "sentence")],
+        [texts, labels],
+    ]
+    digest = hashlib.sha256(json.dumps(drawn).encode()).hexdigest()
+    assert (fingerprint.SCHEMA, digest[:16]) == (4, "23170032e54cb7d4")
 
 
 def test_the_content_of_data_and_models_counts_and_not_where_they_lie(

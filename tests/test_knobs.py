@@ -107,6 +107,19 @@ def test_teachers_stand_still_for_the_first_part_and_their_schedule_begins_after
     assert rates == pytest.approx([2e-6, 2e-6, 1.5e-6, 1e-6, 5e-7])
 
 
+def test_the_teachers_of_a_meta_step_read_what_noise_for_the_student_leaves_alone(
+    classifier: Make, toy_data: MakeData
+) -> None:
+    student, teacher = classifier("distilbert", 0), classifier("bert", 1)
+    data = toy_data([student, teacher], noise="word", p=0.5, clean_for_teachers=True)
+    method = MetaDistil(student, TeacherEnsemble([teacher]), quiz=data.quiz_batch)
+    batch = data.parts["train"].batch(range(6), 0)
+    (part,) = method.lesson(batch, method.quiz_of(0)).parts
+    (taught,) = part.teacher_logits
+    assert torch.equal(taught(), teacher(batch.for_teachers()))
+    assert not torch.equal(taught(), teacher(batch))
+
+
 def lesson(make: Make, make_data: MakeData, **knobs: Any) -> tuple[MetaDistil, Batch, list[Batch]]:
     student, members = make("distilbert", 0), [make("bert", 1), make("roberta", 2)]
     data = make_data([student, *members])

@@ -9,7 +9,6 @@ from lightning import Trainer
 
 from kd_lab import building, quiet
 from kd_lab.data import TextDataModule
-from kd_lab.distiller import Distiller
 from kd_lab.hypergradient import WAYS
 from kd_lab.models import Classifier, TeacherEnsemble
 from kd_lab.settings import CONF, Method, method_named
@@ -78,20 +77,18 @@ def test_the_graphs_of_one_part_are_in_memory_at_a_time(
 ) -> None:
     quiet.libraries()
     seen: list[int] = []
+    taught: list[int] = []
     original = Classifier.forward
 
     def watch(self: Classifier, batch):  # type: ignore[no-untyped-def]
         if not torch.is_inference_mode_enabled():
             seen.append(len(batch))
+            if self.model.config.model_type != "distilbert" and torch.is_grad_enabled():
+                taught.append(len(batch))
         return original(self, batch)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Classifier, "forward", watch)
-        gradients(method_named("metadistil"), 4, classifier, toy_data, tmp_path)
-    assert max(seen) == 4
-
-
-def test_a_method_is_told_by_its_own_settings(classifier: Callable[..., Classifier]) -> None:
-    built = building.build(method_named("finetune"), classifier("bert"), None, micro_batch_size=3)
-    assert isinstance(built, Distiller)
-    assert built.micro_batch_size == 3
+        gradients(method_named("metadistil"), 3, classifier, toy_data, tmp_path)
+    assert max(seen) == 3  # of the quiz as well, which has 4 rows
+    assert taught == 10 * [3] + 2 * [1], "one graph per part and teacher"

@@ -4,7 +4,7 @@ from collections import Counter
 import pytest
 
 from kd_lab import noise
-from kd_lab.noise import NEIGHBOURS, NOISE_WORD, TEXT_NOISES, WORD, add_noise, generator_of
+from kd_lab.noise import NEIGHBOURS, NOISE_WORD, TEXT_NOISES, WORD, add_noise
 
 SENTENCE = "This is a sentence."
 LONG = " ".join(f"word{i}" for i in range(20_000))
@@ -94,17 +94,6 @@ def test_a_probability_outside_its_range_is_refused(name: str, p: float) -> None
         noisy(name, SENTENCE, p)
     with pytest.raises(ValueError, match="lies in"):
         noise.flip(0, 2, p, random.Random(0))
-
-
-@pytest.mark.parametrize("name", TEXT_NOISES)
-def test_draws_are_a_function_of_seed_epoch_and_row(name: str) -> None:
-    text = "one two three four five six seven eight nine ten eleven twelve"
-
-    def draw(*key: int) -> str:
-        return TEXT_NOISES[name](text, 0.5, generator_of(*key), WORDS)
-
-    assert draw(0, 1, 2) == draw(0, 1, 2)
-    assert len({draw(0, 1, 2), draw(1, 1, 2), draw(0, 2, 2), draw(0, 1, 3)}) == 4
 
 
 def test_words_of_other_scripts_count_as_words() -> None:

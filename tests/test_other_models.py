@@ -97,6 +97,28 @@ def test_a_text_without_any_token_is_answered(folder: Folder) -> None:
     assert torch.allclose(answers(model, "", SHORT)[:1], answers(model, ""), atol=1e-5)
 
 
+@pytest.mark.parametrize(("kind", "longest"), [("bert", 20), ("roberta", 18)])
+def test_a_text_is_cut_to_the_positions_of_the_model(kind: str, longest: int, folder: Folder) -> None:
+    """RoBERTa's begin after the padding's, which is 1 here."""
+    tokenizer = toy._byte_pairs(toy.sentences(1000)[0])
+    model = load(folder(kind, tokenizer, **SMALL, max_position_embeddings=20))
+    assert tokenizer.model_max_length > model.encoder.max_length == longest
+    assert answers(model, LONG).isfinite().all()
+
+
+@pytest.mark.parametrize("change", [{"pad_token": None}, {"extra": True}], ids=["no padding", "too many tokens"])
+def test_a_tokenizer_that_does_not_fit_is_refused(change: dict[str, Any], folder: Folder) -> None:
+    tokenizer = toy._byte_pairs(toy.sentences(1000)[0])
+    made = folder("gpt2", tokenizer, n_embd=32, n_layer=2, n_head=2)
+    if "extra" in change:
+        tokenizer.add_tokens("a word more")
+    else:
+        tokenizer.pad_token = None
+    tokenizer.save_pretrained(made)
+    with pytest.raises(UserError, match=r"its tokenizer (knows \d+ tokens|is not a fast one with a padding token)"):
+        load(made)
+
+
 def test_models_of_one_vocabulary_keep_their_own_limits(
     classifier: Callable[..., Classifier], toy_data: Callable[..., TextDataModule], tmp_path: Path
 ) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from kd_lab import experiment, results, shelf, terminal
+from kd_lab import experiment, results, shelf
 from kd_lab.errors import UserError
 from kd_lab.models import Classifier
 from kd_lab.settings import Settings
@@ -94,35 +94,6 @@ def test_a_run_is_what_it_is_without_memory(compose: Compose, monkeypatch: pytes
     plain = experiment.train(compose(*KD, "force=true"))
     assert plain.student.test.loss == pytest.approx(first.student.test.loss, abs=1e-4)
     assert plain.teachers == first.teachers
-
-
-def test_damaged_files_are_made_anew(compose: Compose, asked: list[str], own_cache: Path) -> None:
-    train(compose, asked)
-    for number, path in enumerate(sorted((own_cache / "logits").iterdir())):
-        content = bytearray(path.read_bytes())
-        if number % 2:
-            content = content[: len(content) // 2]
-        else:
-            content[-3] ^= 1
-        path.write_bytes(content)
-    said: list[str] = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(terminal, "say", said.append)
-        _, times = train(compose, asked, "force=true")
-    assert times > 0
-    assert sum("is damaged: it is made anew" in line for line in said) == 3
-    assert train(compose, asked, "force=true")[1] == 0
-
-
-def test_a_shelf_that_cannot_be_written_costs_only_the_work(own_cache: Path) -> None:
-    own_cache.mkdir(exist_ok=True)
-    (own_cache / "things").write_text("a file where a folder should be", encoding="utf-8")
-    said: list[str] = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(terminal, "say", said.append)
-        made = shelf.keep("things", {"a": 1}, lambda: {"x": torch.ones(3)})
-    assert made["x"].tolist() == [1, 1, 1]
-    assert "cannot be written" in said[0]
 
 
 def test_what_is_kept_is_what_was_made(own_cache: Path) -> None:

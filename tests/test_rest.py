@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,13 @@ def test_texts_of_two_labels_are_in_no_rest() -> None:
 
 def test_the_sentence_of_a_text_is_the_longest_around_it() -> None:
     assert splits.sentences(TEXTS, LABELS, [0, 1, 2, 4, 8, 7]) == [0, 0, 0, 3, 7, 7]
+
+
+def test_predictions_name_the_sentence_of_each_row(compose: Compose) -> None:
+    run = planning.plan(compose("method=finetune", "student=tiny-bert", "data.holdout=row"))
+    rows = replace(run.rows, texts=TEXTS, labels=LABELS)
+    cut = splits.Splits(train=(0,), quiz=(1,), validation=(3,), test=(8, 5, 6))
+    assert replace(run, rows=rows, splits=cut).sentences("test") == [7, 5, 5]
 
 
 def test_a_run_answers_the_rest_on_request_and_a_finished_one_later(compose: Compose) -> None:

@@ -3,15 +3,7 @@
 import pytest
 
 from kd_lab import settings
-from kd_lab.errors import UserError
 from kd_lab.settings import CONF, Method
-
-
-def refusal(*words: str) -> str:
-    with pytest.raises(UserError) as caught:
-        settings.check(settings.compose(list(words)))
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def teaching(method: Method) -> tuple[float, float, int]:
@@ -53,9 +45,3 @@ def test_composing_leaves_a_hydra_of_the_users_own_alone() -> None:
         own = GlobalHydra.instance().hydra
         assert settings.compose(["experiment=smoke"]).student == "tiny-distilbert"
         assert GlobalHydra.instance().hydra is own
-
-
-def test_a_model_comes_from_one_place() -> None:
-    assert "models.bert: a model comes from exactly one of hub, package, random and stand_in" in refusal(
-        "models.bert.hub=null"
-    )

@@ -50,13 +50,11 @@ def carry_out(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def first(folder: Path) -> subprocess.CompletedProcess[str]:
-    """The first stage, with a run that cannot succeed."""
+    """The first stage."""
     return carry_out(folder, "stage=first")
 
 
-def test_runs_come_seed_by_seed_and_one_that_fails_stops_no_other(
-    first: subprocess.CompletedProcess[str], folder: Path
-) -> None:
+def test_runs_come_seed_by_seed(first: subprocess.CompletedProcess[str], folder: Path) -> None:
     assert first.returncode == 0, first.stderr
     order = [line for line in first.stdout.splitlines() if " of 4: " in line]
     rows = ["method=finetune seed=3", "method=finetune lr=1 seed=3", "method=finetune seed=4", "method=finetune lr=1"]

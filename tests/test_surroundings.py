@@ -262,6 +262,7 @@ def test_words_that_hydra_reads_are_left_as_they_are() -> None:
         "seed=1,2",
         "lr=1e-3",
         "a={b:1}",
+        "+a=[1,2]",
         "data.path=a b",
         "x='q=r'",
         "~x",

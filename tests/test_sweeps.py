@@ -35,6 +35,15 @@ def sweep(folder: Path) -> subprocess.CompletedProcess[str]:
     return kd_lab("-m", *QUICK, *words, folder=folder, **environment)
 
 
+def test_ctrl_c_ends_the_sweep_and_is_no_outcome(tmp_path: Path) -> None:
+    def interrupted() -> Result:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sweeps.attempt(tmp_path, 0, ["seed=0"], interrupted, debug=False)
+    assert outcomes.outcomes(tmp_path) == []
+
+
 def test_a_failing_job_stops_no_other_and_is_named_at_the_end(
     sweep: subprocess.CompletedProcess[str], folder: Path
 ) -> None:

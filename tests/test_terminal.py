@@ -1,14 +1,17 @@
-"""The tables that people read."""
+"""The bars and tables that people read."""
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import simulated
 import torch
 
-from kd_lab import evaluation, results, terminal
+from kd_lab import evaluation, experiment, results, terminal
 from kd_lab.evaluation import Answers
 from kd_lab.results import Result
+from kd_lab.settings import Settings
 from kd_lab.sources import Rows
 
 
@@ -65,3 +68,15 @@ def test_the_surest_mistakes_come_first(monkeypatch: pytest.MonkeyPatch) -> None
         ("b", "bad", "good"),
         ("d", "good", "bad"),
     ]
+
+
+def test_a_terminal_has_a_bar_with_the_accuracy_and_a_line_per_epoch(
+    compose: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    words = ("method=finetune", "student=tiny-bert", "max_epochs=2", "trainer.enable_progress_bar=true")
+    experiment.train(compose(*words))
+    said = "".join(capsys.readouterr())
+    assert "Epoch 1/1: 100%" in said
+    assert said.count("finetune: epoch 2/2, mean loss ") == 1
+    assert "accuracy=0." in said

@@ -41,10 +41,6 @@ def draws(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from ({**first, name: value} for value in values[1:])
 
 
-def test_there_are_two() -> None:
-    assert set(FILES) == {"ablation", "search"}
-
-
 @pytest.mark.parametrize("name", FILES)
 def test_every_command_is_one_of_ours(name: str) -> None:
     config = loaded(name)

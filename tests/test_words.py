@@ -1,11 +1,9 @@
 """Words of a command line reach Hydra as they were typed."""
 
-import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from kd_lab.errors import UserError
 from kd_lab.words import readable
 
 
@@ -17,13 +15,3 @@ def test_a_value_with_signs_of_the_grammar_is_read_as_it_stands(text: str) -> No
     value = f"a={text}"  # an equals sign is no value of the grammar's
     (word,) = readable([f"data.path={value}"])
     assert OverridesParser.create().parse_override(word).value() == value
-
-
-def test_what_means_the_grammar_is_left_alone() -> None:
-    words = ["seed=0,1", "method=kd", "+a=[1,2]", "a='b=c'", "-m"]
-    assert readable(words) == words
-
-
-def test_a_word_that_nothing_could_write_down_is_refused() -> None:
-    with pytest.raises(UserError, match="is not UTF-8"):
-        readable(["data.path=\udcff"])
