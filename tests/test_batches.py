@@ -241,6 +241,16 @@ def test_parts_of_a_batch_are_its_rows_with_less_padding(
             assert torch.allclose(logits, whole[row], atol=1e-5)
 
 
+@pytest.mark.parametrize(("count", "sizes"), [(2, [8, 7]), (4, [4, 4, 4, 3]), (9, [2] * 6 + [1] * 3), (40, [1] * 15)])
+def test_shares_of_a_batch_are_even(
+    count: int, sizes: list[int], classifier: Callable[..., Classifier], toy_data: Callable[..., TextDataModule]
+) -> None:
+    batch = toy_data([classifier("bert")]).parts["train"].batch(range(15))
+    shares = batch.shares(count)
+    assert [len(share) for share in shares] == sizes
+    assert list(chain(*(share.rows.tolist() for share in shares))) == batch.rows.tolist()
+
+
 def test_left_padding_is_cut_on_the_left(classifier: Callable[..., Classifier]) -> None:
     encoder = classifier("bert").encoder
     encoder.tokenizer.padding_side = "left"

@@ -11,6 +11,7 @@ from kd_lab import hypergradient, precision
 from kd_lab.data import TextDataModule
 from kd_lab.dropout import same_dropout
 from kd_lab.encoding import Batch
+from kd_lab.errors import UserError
 from kd_lab.lesson import Feedback, Lesson
 from kd_lab.losses import SOFT_LOSSES
 from kd_lab.methods.metadistil import MetaDistil
@@ -150,3 +151,12 @@ def test_every_precision_points_where_float64_points(name: str, way: str, classi
     with precision.of(name), mixed:
         found = feedback(method, batch, hypergradient.HYPERGRADIENTS[way])
     assert torch.nn.functional.cosine_similarity(found.double(), exact, dim=0) >= 0.999
+
+
+def test_where_torch_has_no_forward_mode_one_line_says_what_does_without() -> None:
+    def function(parameters: Parameters) -> Tensor:
+        raise NotImplementedError("Trying to use forward AD with linear")
+
+    one = {"weight": torch.ones(1)}
+    with pytest.raises(UserError, match=r"no forward mode for this student here: method\.hypergradient=reverse_mode"):
+        exact_tangent(function, one, one)

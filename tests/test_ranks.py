@@ -1,5 +1,6 @@
 """Two processes with half the batch each take the steps that one takes with the whole."""
 
+from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -8,11 +9,13 @@ import pytest
 import torch
 from lightning import seed_everything
 from lightning.fabric.plugins.environments.lightning import find_free_network_port
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import start_processes
 
 from kd_lab import building, catalogue, crew, machine, models, quiet, ranks, settings, sources, splits
 from kd_lab.data import TextDataModule
+from kd_lab.errors import UserError
 from kd_lab.models import Classifier, TeacherEnsemble
 from kd_lab.optimization import Optimization
 from kd_lab.settings import Method, method_named
@@ -77,6 +80,21 @@ def work(process: int, port: int, epochs: int, folder: Path) -> None:
     for case in CASES:
         torch.save(train(case, epochs, 2), folder / f"{case}-{process}.pt")
     ranks.part()
+
+
+def test_processes_that_we_start_in_a_job_of_slurms_are_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("KD_LAB_PROCESS", "KD_LAB_PROCESSES", "LOCAL_RANK", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.setenv(name, "")  # so that they are put back
+    monkeypatch.setenv("SLURM_NTASKS", "1")
+    monkeypatch.setenv("SLURM_JOB_NAME", "mine")
+    assert SLURMEnvironment.detect()
+    crew.take_place(1, 2, 4000)
+    assert not SLURMEnvironment.detect()
+
+
+def test_several_processes_are_not_started_outside_of_the_main_thread() -> None:
+    with ThreadPoolExecutor(1) as pool, pytest.raises(UserError, match=r"trainer.devices: several .* main thread"):
+        pool.submit(crew.carry_out, None, (), {}).result()  # type: ignore[arg-type]
 
 
 Weights = dict[str, Tensor]

@@ -12,6 +12,6 @@ from kd_lab.words import readable
 @example("\\\\\n")
 @example("it's=\\")
 def test_a_value_with_signs_of_the_grammar_is_read_as_it_stands(text: str) -> None:
-    value = f"a={text}"  # an equals sign is no value of the grammar's
-    (word,) = readable([f"data.path={value}"])
-    assert OverridesParser.create().parse_override(word).value() == value
+    for value in (f"a={text}", f"\\\\server\\{text}"):  # an equals sign is no value of the grammar's
+        (word,) = readable([f"data.path={value}"])
+        assert OverridesParser.create().parse_override(word).value() == value

@@ -7,6 +7,7 @@ wait for the lock that their first sibling holds.
 import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from multiprocessing import get_context
 from types import FrameType
@@ -27,6 +28,8 @@ def carry_out(run: Plan, teachers: Sequence[Checkpoint], options: dict[str, Any]
     Raises:
         UserError, Interrupted: as it would here; UserError also where a process ends without a word.
     """
+    if threading.current_thread() is not threading.main_thread():
+        raise UserError("trainer.devices: several processes can only be started and stopped by the main thread")
     quiet.libraries()
     words: Any = get_context("spawn").SimpleQueue()
     given = (run.settings.trainer.devices, find_free_network_port(), words, run, teachers, options)
@@ -80,6 +83,8 @@ def take_place(rank: int, count: int, port: int) -> None:
     ours = {"KD_LAB_PROCESS": rank, "KD_LAB_PROCESSES": count}
     lightnings = {"LOCAL_RANK": rank, "NODE_RANK": 0, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     os.environ.update({name: str(value) for name, value in (ours | lightnings).items()})
+    # Lightning would take a job of Slurm's for one whose processes Slurm has started.
+    os.environ.pop("SLURM_NTASKS", None)
 
 
 def _forward_to(children: Sequence[int]) -> Any:

@@ -107,7 +107,7 @@ class Ledger:
         """The epoch's mean loss, under ``prefix``, and shares of its rows."""
         means = {f"{prefix}train/mean_loss": _stacked(self.losses).mean()}
         if self.agreements:
-            counts = _stacked(self.agreements).sum(dim=0).double()
+            counts = _stacked(self.agreements).sum(dim=0)
             ranks.add_up([counts])
             means |= {"train/agreement": counts[0] / counts[2], "teacher/train/accuracy": counts[1] / counts[2]}
         return means

@@ -66,6 +66,8 @@ def processor(accelerator: str) -> str:
     """The GPU that ``accelerator`` takes here, or the CPU: its name, widest instructions and the number of threads."""
     if accelerator != "cpu" and torch.cuda.is_available():
         return str(torch.cuda.get_device_name())
+    if accelerator != "cpu" and torch.backends.mps.is_available():
+        return f"{results.processor()}, its GPU"
     threads, widest = torch.get_num_threads(), torch.backends.cpu.get_cpu_capability()
     return f"{results.processor()}, {widest}, {threads} thread{'s' if threads > 1 else ''}"
 

@@ -1,13 +1,12 @@
 """Progress of a fit: a bar with accuracies on a terminal, a line per epoch everywhere."""
 
-import sys
 import time
 from typing import Any
 
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, TQDMProgressBar
 
-from kd_lab import terminal
+from kd_lab import streams, terminal
 
 SHOWN = {
     "train/loss": "loss",
@@ -63,5 +62,5 @@ class EpochLines(Callback):
 
 def callbacks(title: str, bars: bool) -> tuple[list[Callback], bool]:
     """The callbacks that show progress, and whether there is a bar: never in a pipe or a log file."""
-    bars = bars and sys.stdout.isatty()
+    bars = bars and streams.out.isatty()
     return [EpochLines(title), *([Bar()] if bars else [])], bars

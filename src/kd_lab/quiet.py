@@ -1,10 +1,11 @@
 """Library remarks that say nothing to a user are silenced here, one by one, and nowhere else."""
 
 import logging
-import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from kd_lab import streams
 
 SILENCED: list[tuple[str, str]] = [
     (r"The '.*dataloader' does not have many workers", "batches are ready-made tensors; a worker would only copy them"),
@@ -74,7 +75,7 @@ def datasets() -> None:
     from datasets.utils import logging as datasets_logging
 
     datasets_logging.set_verbosity(logging.CRITICAL)
-    if not sys.stderr.isatty():
+    if not streams.err.isatty():
         disable_progress_bars()
 
 
@@ -86,5 +87,5 @@ def hub() -> None:
 
     hub_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     # Where the user's environment decides about bars, the client would warn of this call.
-    if not sys.stderr.isatty() and constants.HF_HUB_DISABLE_PROGRESS_BARS is None:
+    if not streams.err.isatty() and constants.HF_HUB_DISABLE_PROGRESS_BARS is None:
         disable_progress_bars()

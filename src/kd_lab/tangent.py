@@ -1,12 +1,14 @@
 """The tangent of a model's logits: their derivative along a direction in its parameters, [B, C], as a constant."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from kd_lab.errors import UserError
 
 Parameters = Mapping[str, Tensor]
 Logits = Callable[[Parameters], Tensor]
@@ -22,7 +24,13 @@ def exact_tangent(function: Logits, parameters: Parameters, direction: Parameter
             name: forward_ad.make_dual(value.detach(), direction[name])  # type: ignore[no-untyped-call]
             for name, value in parameters.items()
         }
-        tangent: Tensor = forward_ad.unpack_dual(function(duals)).tangent  # type: ignore[no-untyped-call]
+        try:
+            tangent: Tensor = forward_ad.unpack_dual(function(duals)).tangent  # type: ignore[no-untyped-call]
+        except NotImplementedError as error:  # of linear layers on Apple's GPUs (torch 2.13)
+            raise UserError(
+                "torch has no forward mode for this student here: method.hypergradient=reverse_mode without "
+                "micro_batch_size does without it, finite_difference with it, and so does trainer.accelerator=cpu"
+            ) from error
     return tangent.detach()
 
 
@@ -87,7 +95,9 @@ def full_precision() -> Iterator[None]:
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:
-        with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+        with ExitStack() as stack:
+            for device in ("cpu", "cuda", "mps"):
+                stack.enter_context(torch.autocast(device, enabled=False))
             yield
     finally:
         torch.set_float32_matmul_precision(before)

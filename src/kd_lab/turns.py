@@ -1,6 +1,7 @@
 """Fresh processes, one at a time and in turns: what the machine does meanwhile meets all that is measured alike."""
 
 import multiprocessing
+import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -35,7 +36,8 @@ def take(these: Sequence[Measured], repeats: int, kind: str, preloaded: Sequence
         kind: what they are, in the plural.
         preloaded: modules imported once, in the process that the fresh ones are forked from.
     """
-    way = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+    forks = "forkserver" in multiprocessing.get_all_start_methods() and sys.platform != "darwin"  # Metal does not
+    way = "forkserver" if forks else "spawn"
     context = multiprocessing.get_context(way)
     context.set_forkserver_preload(list(preloaded))
     total, started = repeats * len(these), time.monotonic()

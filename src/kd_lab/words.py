@@ -34,7 +34,9 @@ def readable(words: Sequence[str]) -> list[str]:
             raise UserError(f"{word!a} is not UTF-8: give it another name, or set PYTHONUTF8=1") from error
         name, _, value = word.partition("=")
         # Whoever begins with a quote or a bracket, or lists with commas, means the grammar; parsing takes milliseconds.
-        if PLAIN.fullmatch(value) or word.startswith("-") or value[0] in "'\"[{" or "," in value or reads(word):
+        if PLAIN.fullmatch(value) or word.startswith("-") or value[0] in "'\"[{" or "," in value:
+            return word
+        if "\\" not in value and reads(word):  # of two backslashes the grammar would make one
             return word
         quoted = f"{name}={QuotedString(value, Quote.single).with_quotes()}"
         return quoted if reads(quoted) else word

@@ -86,8 +86,8 @@ def touch_memory() -> None:
 
 def finish(device: torch.device) -> None:
     """Wait for what was asked of a GPU."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
 
 
 def matmul_peak(device: torch.device) -> float:
@@ -123,9 +123,10 @@ FLOPS = {
 def cosine(method: Distiller, batch: Batch) -> float | None:
     """Between the method's hypergradient and the unrolled one in float64, without dropout, on a few rows.
 
-    The method computes that one afterwards. None for a method without a hypergradient.
+    The method computes that one afterwards. None for a method without a hypergradient, and on Apple's GPUs, which have
+    no float64.
     """
-    if not isinstance(method, MetaDistil):
+    if not isinstance(method, MetaDistil) or method.device.type == "mps":
         return None
     for module in method.modules():
         if isinstance(module, nn.Dropout):
