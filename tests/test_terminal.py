@@ -77,6 +77,6 @@ def test_a_terminal_has_a_bar_with_the_accuracy_and_a_line_per_epoch(
     words = ("method=finetune", "student=tiny-bert", "max_epochs=2", "trainer.enable_progress_bar=true")
     experiment.train(compose(*words))
     said = "".join(capsys.readouterr())
-    assert "Epoch 1/1: 100%" in said
+    assert "epoch 2/2: 100%" in said
     assert said.count("finetune: epoch 2/2, mean loss ") == 1
     assert "accuracy=0." in said

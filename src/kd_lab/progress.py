@@ -31,6 +31,11 @@ class Bar(TQDMProgressBar):
         super().on_train_start(trainer, module)
         self.on_train_epoch_start(trainer)
 
+    def on_train_epoch_start(self, trainer: Trainer, *others: Any) -> None:
+        """Epochs are counted from 1, as in the line that each leaves."""
+        super().on_train_epoch_start(trainer, *others)
+        self.train_progress_bar.set_description(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}")
+
     def get_metrics(self, trainer: Trainer, module: LightningModule) -> dict[str, Any]:
         """What stands at the end of the bar."""
         return shown(dict(super().get_metrics(trainer, module)))
