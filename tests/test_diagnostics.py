@@ -53,6 +53,13 @@ def test_a_gradient_turns_as_it_does_wherever_most_of_it_lies(first_of: float) -
     assert again.turn(second).item() == pytest.approx(1, abs=1e-3)  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize(("size", "cosine"), [(1e-15, 0.5), (0.0, 0.0)])
+def test_small_gradients_have_a_cosine_and_none_has_none(size: float, cosine: float) -> None:
+    movement, signs = Movement([torch.ones(4, 4)]), torch.tensor([1.0, 1.0, 1.0, -1.0])
+    movement.turn([torch.full((4, 4), size)])
+    assert movement.turn([size * signs.repeat(4, 1)]).item() == pytest.approx(cosine, abs=1e-2)  # type: ignore[union-attr]
+
+
 def test_agreement_is_with_the_mean_of_the_teachers() -> None:
     student = torch.tensor([[2.0, 1.0], [0.0, 1.0], [3.0, 0.0]])
     teachers = torch.tensor([[[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]], [[0.0, 3.0], [2.0, 0.0], [0.0, 1.0]]])

@@ -37,9 +37,10 @@ class Movement:
         before, self.gradient = self.gradient, [gradient.to(torch.bfloat16, copy=True) for gradient in gradients]
         if before is None:
             return None
-        pairs = [(now.flatten(), then.flatten().to(now)) for now, then in zip(gradients, before, strict=True)]
-        products = torch.stack([torch.stack([now @ then, now @ now, then @ then]) for now, then in pairs]).sum(dim=0)
-        return (products[0] / (products[1] * products[2]).sqrt()).clamp(-1, 1)
+        products = torch.stack([_products(*pair) for pair in zip(gradients, before, strict=True)]).sum(dim=0)
+        # Root by root: the product of two squares of small gradients would be 0.
+        lengths = products[1:].sqrt().clamp_min(torch.finfo(products.dtype).tiny ** 0.5).prod()
+        return (products[0] / lengths).clamp(-1, 1)
 
     def displacement(self, parameters: Iterable[Tensor]) -> Tensor:
         """‖φ − φ_start‖ / ‖φ_start‖."""
@@ -60,6 +61,12 @@ class Movement:
         among = list(tensors)
         parts = [among[i].detach().flatten()[places.to(among[i].device)] for i, places in self.places.items()]
         return torch.cat(parts)
+
+
+def _products(now: Tensor, then: Tensor) -> Tensor:
+    """Of each with the other and with itself, [3]; one tensor at a time is there in full precision."""
+    now, then = now.flatten(), then.flatten().to(now)
+    return torch.stack([now @ then, now @ now, then @ then])
 
 
 def _places(entries: int, total: int, draw: torch.Generator) -> Tensor:

@@ -66,7 +66,7 @@ class Batch:
         return [self._only(some) for some in torch.split(everyone, size)]
 
     def shares(self, count: int) -> "list[Batch]":
-        """``count`` parts, in order, of as many rows each but for one; fewer parts where there are fewer rows."""
+        """``count`` parts, in order, whose sizes differ by a row at most; fewer where there are fewer rows."""
         everyone = torch.arange(len(self), device=self.labels.device)
         return [self._only(some) for some in torch.tensor_split(everyone, min(count, len(self)))]
 
