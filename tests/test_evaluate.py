@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 import kd_lab
-from kd_lab import evaluate, settings, sources, terminal
+from kd_lab import evaluate, finished, settings, sources, terminal
 from kd_lab.errors import UserError
 from kd_lab.results import Result
 
@@ -70,6 +70,12 @@ def test_a_teacher_reads_with_its_own_tokenizer(run: Result, asked: Any) -> None
     assert found["loss"] == pytest.approx(run.teachers[0].test.loss, abs=1e-5)
     assert run.teachers[0].test.loss != run.student.test.loss
     assert found["title"] == f"{folder.name} on toy, test"
+
+
+def test_a_folder_may_be_named_from_home(run: Result, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(run.folder.parent))
+    found = finished.find(f"~/{run.folder.name}", [])
+    assert (found.home, found.settings.data.name) == (run.folder, "toy")
 
 
 def test_rows_it_was_trained_on_are_counted(run: Result, asked: Any) -> None:

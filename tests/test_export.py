@@ -255,6 +255,16 @@ def test_the_card_says_what_is_known_and_escapes_it(made: tuple[Path, Export], r
     assert f"{100 * low:.2f} to {100 * high:.2f} (Wilson)" in text
 
 
+def test_a_teacher_is_known_by_its_runs_name_for_it_and_a_renamed_one_is_a_model(run: Result, tmp_path: Path) -> None:
+    shutil.copytree(run.folder, tmp_path / "run")
+    (teacher,) = (tmp_path / "run" / "teachers").iterdir()
+    found = finished.find(str(teacher), [])
+    assert (found.teacher, making._role(found)) == (0, "teacher")
+    renamed = finished.find(str(teacher.rename(teacher.with_name("tutor"))), [])
+    assert (renamed.teacher, making._role(renamed)) == (None, "model")
+    assert finished.find(str(tmp_path / "run"), []).teacher is None
+
+
 def test_the_licence_is_the_base_models_as_its_card_names_it(tmp_path: Path, run: Result) -> None:
     base = tmp_path / "base"
     shutil.copytree(run.folder / "student", base)

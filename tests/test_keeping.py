@@ -56,6 +56,12 @@ def test_kept_files_hold_numbers_alone(kept: tuple[Path, Path]) -> None:
             assert all(found[name].dtype.kind in "ui" for name in found)
 
 
+def test_a_run_that_lost_its_curves_is_kept_without(tmp_path: Path) -> None:
+    (simulated.run(tmp_path / "outputs", "kd", 0) / "metrics.csv").unlink()
+    door.report(door.read([str(tmp_path / "outputs"), f"keep={tmp_path / 'kept'}"]))
+    assert len(list((tmp_path / "kept").glob("*/result.json"))) == 1
+
+
 def test_a_folder_that_keeps_other_rows_of_the_same_data_is_refused(tmp_path: Path) -> None:
     place = tmp_path / "kept"
     for name, rest in (("first", 100), ("second", 120)):

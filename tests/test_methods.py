@@ -16,6 +16,8 @@ from kd_lab import quiet
 from kd_lab.data import TextDataModule
 from kd_lab.distiller import Distiller
 from kd_lab.errors import UserError
+from kd_lab.excerpt import Embedding
+from kd_lab.methods.finetune import Finetune
 from kd_lab.models import Classifier, TeacherEnsemble
 from kd_lab.optimization import Optimization
 from kd_lab.settings import CONF, method_named
@@ -90,6 +92,15 @@ def test_the_teachers_change_only_if_the_method_says_so_and_steps_count_the_stud
     assert method.teacher_updates == (updates if method.teachers_learn else 0)
     answers = [trainer.predict(method, data.one_pass("test")) for _ in range(2)]
     assert all(equal(first, second) for first, second in zip(*answers, strict=True)), "no dropout in evaluation"
+
+
+def test_a_fit_shares_memory_of_gradients_whatever_fit_its_models_come_from(
+    make: Callable[[str], tuple[Distiller, TextDataModule]], tmp_path: Path
+) -> None:
+    method, data = make("metadistil")
+    fit(Finetune(method.student, optimization=Optimization(lr=5e-3)), data, 1, tmp_path / "warm-up")
+    fit(method, data, 1, tmp_path / "fit")
+    assert len({id(module.spare) for module in method.modules() if isinstance(module, Embedding)}) == 1
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -140,6 +140,11 @@ def test_a_name_may_end_in_an_equals_sign() -> None:
     assert (ways.text, rest) == ("a=", ["seed=1"])
 
 
+def test_a_file_may_be_called_as_an_option_is() -> None:
+    ways, rest = doors.own(predict.Ways, ["RUN", "text", "text=first", "text=review"])
+    assert (ways.text, rest) == ("review", ["RUN", "text"])
+
+
 def test_usage_and_bad_words_are_answered_quickly(run: Result, tmp_path: Path) -> None:
     seconds, done = timed("--help", folder=tmp_path, enough=1.5, door="predict")
     assert done.stdout.startswith("What a finished student or teacher says")

@@ -214,6 +214,13 @@ def test_seeds_of_teachers_given_as_runs_are_one_setting(tmp_path: Path) -> None
     assert labels(tmp_path) == ["kd: bert → distilbert"]
 
 
+def test_a_setting_that_older_runs_do_not_name_keeps_no_seeds_apart(tmp_path: Path) -> None:
+    simulated.run(tmp_path, "kd", 0)
+    simulated.run(tmp_path, "kd", 1, teacher_train_on_quiz=False)
+    simulated.run(tmp_path, "kd", 1, teacher_train_on_quiz=True)
+    assert sorted(labels(tmp_path)) == [f"kd: bert → distilbert, teacher_train_on_quiz={said}" for said in (False, True)]
+
+
 def test_labels_name_what_differs_and_nothing_else(tmp_path: Path) -> None:
     for seed in range(2):
         simulated.run(tmp_path, "kd", seed, of_method={"alpha": 0.5})

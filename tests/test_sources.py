@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from kd_lab import settings, sources
+from kd_lab.errors import UserError
 from kd_lab.settings import Data
 
 TABLE = [
@@ -69,6 +70,12 @@ def test_glues_files_are_read_with_their_quotation_marks_and_dev_set_apart(tmp_p
     assert list(rows.texts) == ["`` a film '' with \" ", "so-so ", "seen "]
     assert rows.labels == [1, 0, 1]
     assert rows.validation == range(2, 3)
+
+
+def test_the_bad_line_of_a_glue_file_is_named_as_an_editor_counts_it(tmp_path: Path) -> None:
+    folder = glue(tmp_path, "good \t1\n\n\nbad \t7\n", "seen \t1\n")
+    with pytest.raises(UserError, match=r"train\.tsv, line 5: label '7'; a line is sentence<TAB>label"):
+        sources.load(data("data=sst2", f"data.path={folder}"))
 
 
 def test_toy_sentences_are_the_same_everywhere() -> None:

@@ -69,7 +69,7 @@ def locate(name: str, models: Mapping[str, Origin]) -> Checkpoint:
         if origin.stand_in:
             return _stand_in(name, origin.stand_in, models)
         return _checkpoint(name, _bring(name, origin), origin.layers)
-    if folder := _folder(name):
+    if folder := folder_named(name):
         run = folder if (folder / results.FILE).is_file() else None
         inner = folder / "student" if run else folder
         _refuse_damaged(inner)
@@ -88,14 +88,14 @@ def refuse_unknown(name: str, models: Mapping[str, Origin]) -> None:
     """Raise a UserError for a name that cannot stand for any checkpoint; looks at nothing outside this machine."""
     # Where the first half is a folder, a run's folder was meant.
     like_a_hub_id = (
-        name.count("/") == 1 and not name.startswith((".", "/", "~")) and not _folder(str(Path(name).parent))
+        name.count("/") == 1 and not name.startswith((".", "/", "~")) and not folder_named(str(Path(name).parent))
     )
-    if name not in models and not like_a_hub_id and not _folder(name):
+    if name not in models and not like_a_hub_id and not folder_named(name):
         known = ", ".join(models)
         raise UserError(f"there is no model {name!r}; choose one of {known}, a folder, or a hub id like org/name")
 
 
-def _folder(name: str) -> Path | None:
+def folder_named(name: str) -> Path | None:
     """The folder ``name``, or None where there is none, or can be none: too long a name, a user who does not exist."""
     folder = Path(name)
     try:

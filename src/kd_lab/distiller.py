@@ -60,7 +60,6 @@ class Distiller(LightningModule):
         self.micro_batch_size, self.seed, self.prefix = micro_batch_size, seed, prefix
         if teachers is not None:
             teachers.requires_grad_(self.teachers_learn)
-        excerpt.share([student] if teachers is None else [student, teachers])
         classes = int(student.model.config.num_labels)
         self.accuracy = MulticlassAccuracy(classes, average="micro")
         self.teacher_updates = 0
@@ -181,8 +180,9 @@ class Distiller(LightningModule):
         return self.global_step % every + steps >= every
 
     def on_train_start(self) -> None:
-        """A student in eval mode would train without dropout, and in silence."""
+        """A student in eval mode would train without dropout, and in silence; its models may come from another fit."""
         self.train()
+        excerpt.share([self.student] if self.teachers is None else [self.student, self.teachers])
 
     def on_train_epoch_start(self) -> None:
         """An epoch that goes on where it was interrupted does not start."""

@@ -78,7 +78,8 @@ def own(kind: type[S], words: Sequence[str]) -> tuple[S, list[str]]:
         read = kind.model_validate({name: word.partition("=")[2] for name, word in mine.items()})
     except ValidationError as error:
         raise UserError(settings.first_of(error)) from error
-    return read, [word for word in words if word.partition("=")[0] not in mine]
+    # A file may be called as an option is.
+    return read, [word for word in words if "=" not in word or word.partition("=")[0] not in mine]
 
 
 @contextmanager

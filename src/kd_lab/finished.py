@@ -34,6 +34,15 @@ class Finished:
     max_length: int
 
     @property
+    def teacher(self) -> int | None:
+        """Its place among its run's teachers, from 0; None for a student, and for what its run does not name."""
+        if self.home is None or (run := results.read(self.home)) is None:
+            return None
+        here = self.checkpoint.folder.resolve()
+        folders = [self.home / results.teacher_folder(place, of.name) for place, of in enumerate(run.teachers)]
+        return next((place for place, folder in enumerate(folders) if folder.resolve() == here), None)
+
+    @property
     def label_names(self) -> tuple[str, ...]:
         """Of the C labels, as the classifier numbers them.
 
@@ -68,7 +77,8 @@ def find(name: str, words: Sequence[str], *, writes: bool = False) -> Finished:
 
 def under(checked: Settings, name: str, words: Sequence[str]) -> Finished:
     """The classifier ``name`` under settings that are checked; the arguments and errors are those of :func:`find`."""
-    home = home_of(Path(name))
+    folder = catalogue.folder_named(name)
+    home = home_of(folder) if folder else None
     typed = any(word.startswith("data=") for word in words)
     if not typed:
         if lone := [word for word in words if word.startswith("data.")]:

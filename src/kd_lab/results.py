@@ -163,6 +163,11 @@ def refuse_unwritable(folder: Path) -> None:
         raise UserError(f"output_dir={folder}: cannot be written ({error.strerror}); name a folder that can") from error
 
 
+def teacher_folder(place: int, name: str) -> str:
+    """Where in a run's folder the teacher ``name`` lies, if it learned; ``place`` counts from 0."""
+    return f"teachers/{place + 1}-{name.replace('/', '-')}"
+
+
 def pair(teachers: Sequence[str], student: str) -> str:
     """``teacher + teacher → student``, or the student alone."""
     return f"{' + '.join(teachers)} → {student}" if teachers else student

@@ -77,19 +77,17 @@ def _sst2(data: Data) -> Rows:
 def _glue_file(path: Path) -> tuple[list[str], list[int]]:
     text = _read(path, f"data.path must be a folder with GLUE's {' and '.join(SST2_FILES)}")
     # Quotation marks are words here, not quoting; and the csv module knows a longest cell.
-    names, *lines = [line.split("\t") for line in text.split("\n") if line] or [[]]
-    cells = [dict(zip(names, line, strict=False)) for line in lines]
-    pairs = [(line.get("sentence"), line.get("label")) for line in cells]
-    if bad := next(
-        (
-            (number, label)
-            for number, (sentence, label) in enumerate(pairs, 2)
-            if not sentence or label not in {"0", "1"}
-        ),
-        None,
-    ):
-        raise UserError(f"{path}, line {bad[0]}: label {bad[1]!r}; a line is sentence<TAB>label, the label 0 or 1")
-    return [sentence or "" for sentence, _ in pairs], [int(label or 0) for _, label in pairs]
+    lines = [(number, line.split("\t")) for number, line in enumerate(text.split("\n"), 1) if line]
+    names = lines[0][1] if lines else []
+    texts, labels = [], []
+    for number, cells in lines[1:]:
+        row = dict(zip(names, cells, strict=False))
+        if not row.get("sentence") or row.get("label") not in {"0", "1"}:
+            said = f"label {row.get('label')!r}; a line is sentence<TAB>label, the label 0 or 1"
+            raise UserError(f"{path}, line {number}: {said}")
+        texts.append(row["sentence"])
+        labels.append(int(row["label"]))
+    return texts, labels
 
 
 def _glue_hub() -> list[tuple[list[str], list[int]]]:

@@ -225,8 +225,8 @@ class Training:
         folder, run = self.folder, self.run
         self.student.save(folder / "student")
         if self.teachers is not None and self.method.teachers_learn:
-            for number, teacher in enumerate(self.teachers, 1):
-                teacher.save(folder / "teachers" / f"{number}-{teacher.name.replace('/', '-')}")
+            for place, teacher in enumerate(self.teachers):
+                teacher.save(folder / results.teacher_folder(place, teacher.name))
         sentences = {name: run.sentences(name) for name in answers}
         evaluation.write_predictions(folder / "predictions", answers, run.rows.label_names, sentences)
         (folder / "splits.json").write_text(json.dumps(dict(run.splits.items())) + "\n", encoding="utf-8")

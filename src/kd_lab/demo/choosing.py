@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kd_lab import results
+from kd_lab import catalogue, results
 from kd_lab.errors import UserError
 from kd_lab.results import Result
 
@@ -97,13 +97,13 @@ def _role(name: str, run: Result | None) -> str:
 
 def _teachers(run: Result) -> Iterator[Candidate]:
     """Each teacher as it was before it taught, where the run that made it is there; else what the run kept of it."""
-    for number, teacher in enumerate(run.teachers, 1):
+    for place, teacher in enumerate(run.teachers):
         made = run.folder.parent / teacher.made_by if teacher.made_by else None
-        kept = sorted(run.folder.glob(f"teachers/{number}-*"))
+        kept = run.folder / results.teacher_folder(place, teacher.name)
         if made and results.read(made):
             yield Candidate(TEACHER, _absolute(str(made)), _shown(teacher.name))
-        elif kept:
-            yield Candidate(TEACHER, _absolute(str(kept[0])), _shown(teacher.name))
+        elif kept.is_dir():
+            yield Candidate(TEACHER, _absolute(str(kept)), _shown(teacher.name))
 
 
 def _shown(name: str) -> str:
@@ -114,4 +114,5 @@ def _shown(name: str) -> str:
 
 
 def _absolute(name: str) -> str:
-    return str(Path(name).resolve()) if Path(name).is_dir() else name
+    folder = catalogue.folder_named(name)
+    return str(folder.resolve()) if folder else name

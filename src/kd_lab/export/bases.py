@@ -12,7 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 from yaml import YAMLError
 
-from kd_lab import downloads, finished
+from kd_lab import catalogue, downloads, finished
 from kd_lab.errors import UserError
 from kd_lab.finished import Finished
 from kd_lab.origins import Origin
@@ -67,8 +67,7 @@ def _named(name: str, models: Mapping[str, Any], deep: int) -> Base:
         if origin.stand_in:
             return _named(origin.stand_in, models, deep - 1) if deep else Base(name)
         return _of_origin(name, origin)
-    path = Path(name).expanduser()
-    if path.is_dir():
+    if path := catalogue.folder_named(name):
         home = finished.home_of(path)
         inner = path / "student" if home == path else path
         return _of_run(home, inner, deep - 1) if home and deep else Base(path.name, None, _in_card(path / README))

@@ -76,8 +76,8 @@ def _tested(found: Finished, export: Export, run: Result | None) -> Scores:
     """The test scores that the run has of the original; where there is no run, those of the checked rows."""
     if run and export.role == "student":
         return run.student.test
-    if run and export.role == "teacher":
-        return run.teachers[int(found.checkpoint.folder.name.partition("-")[0]) - 1].test
+    if run and found.teacher is not None:
+        return run.teachers[found.teacher].test
     return Scores(accuracy=export.accuracy, loss=0, rows=sum(export.rows.values()))
 
 

@@ -129,9 +129,9 @@ def _int8(folder: Path, rows: "Rows", order: Order) -> Weights:
 
 
 def _role(found: Finished) -> Literal["student", "teacher", "model"]:
-    if found.home is None:
-        return "model"
-    return "teacher" if found.checkpoint.folder.resolve().parent.name == "teachers" else "student"
+    if found.teacher is not None:
+        return "teacher"
+    return "student" if found.home and found.checkpoint.folder.name == "student" else "model"
 
 
 def _data(found: Finished) -> dict[str, object]:

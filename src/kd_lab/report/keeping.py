@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import yaml
@@ -25,7 +26,8 @@ def keep(runs: Sequence[Run], place: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         config = yaml.safe_load((result.folder / "config.yaml").read_text(encoding="utf-8"))
         results.write_whole(folder / "config.yaml", yaml.safe_dump(_without_places(config), sort_keys=False))
-        shutil.copyfile(result.folder / "metrics.csv", folder / "metrics.csv")
+        with suppress(FileNotFoundError):  # then it has no curves, as in any report
+            shutil.copyfile(result.folder / "metrics.csv", folder / "metrics.csv")
         for split, those in run.answers.items():
             answers.keep(those, folder, result.data.digest, split)
         result.write(folder)

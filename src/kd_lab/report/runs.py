@@ -18,6 +18,8 @@ from kd_lab.results import Result
 from kd_lab.sections import flat
 
 SEED_AND_HASH = re.compile(r"_seed\d+_[0-9a-f]{8}")
+NEWER = {"teacher_train_on_quiz": False}
+"""Settings that older runs do not name, with what those did."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,7 @@ def find(folder: Path) -> Run | None:
 
 def _decides(config: Mapping[str, Any], result: Result) -> Iterator[tuple[str, Any]]:
     """All settings but the seed, those that decide nothing, and those that enter as what they lead to."""
+    config = {**NEWER, **config}
     without = {"seed", "noise", *fingerprint.LEFT_OUT, *fingerprint.BY_CONTENT}
     models = config.get("models") or {}
     named = str(config.get("teacher")).split("+")
