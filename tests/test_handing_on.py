@@ -122,6 +122,15 @@ def test_each_precision_switches_what_it_says_and_switches_it_back(
     assert trainer.precision == lightning
 
 
+@pytest.mark.parametrize(("accelerator", "fused"), [("cpu", False), ("auto", True)])
+def test_attention_is_chosen_by_the_device_that_is_used_not_by_those_there_are(
+    accelerator: str, fused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    with precision.of("bf16-matmul", accelerator):
+        assert torch.backends.cuda.flash_sdp_enabled() == fused  # type: ignore[no-untyped-call]
+
+
 @pytest.mark.parametrize("kind", ["bert", "distilbert", "roberta"])
 def test_a_model_drops_as_much_as_its_own_configuration_says(kind: str) -> None:
     from transformers import AutoConfig, AutoModelForSequenceClassification

@@ -1,7 +1,9 @@
 """Two processes with half the batch each take the steps that one takes with the whole."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from lightning import seed_everything
 from lightning.fabric.plugins.environments.lightning import find_free_network_port
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from torch import Tensor, nn
-from torch.multiprocessing.spawn import start_processes
+from torch.multiprocessing.spawn import ProcessException, start_processes
 
 from kd_lab import building, catalogue, crew, machine, models, quiet, ranks, settings, sources, splits
 from kd_lab.data import TextDataModule
@@ -120,3 +122,21 @@ def test_two_processes_take_the_steps_of_one(case: str, together: tuple[int, dic
     assert all(torch.equal(first[name], second[name]) for name in first)
     for name, alone in train(case, epochs, 1).items():
         assert torch.allclose(first[name], alone, rtol=0, atol=1e-8), name
+
+
+def _goes(process: int, words: Any) -> None:
+    if process:
+        words.put((process, "no more", 0))
+    else:
+        time.sleep(600)
+
+
+def test_whoever_waits_for_a_process_that_has_gone_is_ended() -> None:
+    """As with nccl, which does not tell."""
+    words = get_context("spawn").SimpleQueue()
+    two: Any = start_processes(_goes, (words,), 2, join=False)  # type: ignore[no-untyped-call]
+    began = time.monotonic()
+    with pytest.raises(ProcessException):
+        crew._wait(two, words, grace=0.5)
+    assert time.monotonic() - began < 60
+    assert words.get() == (1, "no more", 0)

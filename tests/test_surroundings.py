@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import kd_lab
 from kd_lab import doors, downloads, evaluate, experiment, settings, sources, streams, words
@@ -453,3 +454,14 @@ def test_an_archive_of_rows_that_is_another_is_refused(tmp_path: Path, monkeypat
     monkeypatch.setattr(downloads, "from_pip", lambda *args, **options: tmp_path / "a.zip")
     with pytest.raises(UserError, match=r"a\.zip does not hold the sentences of vaderSentiment"):
         sources.load(settings.check(settings.compose(["data=snippets"])).data)
+
+
+def test_a_gpu_without_memory_is_one_line_that_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    said = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 8.00 GiB."
+    with pytest.raises(SystemExit) as ended, doors.one_line_errors():
+        raise torch.OutOfMemoryError(said)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith("kd_lab: CUDA out of memory: set micro_batch_size ")
+    for debug, error in ((True, torch.OutOfMemoryError(said)), (False, RuntimeError("a bug"))):
+        with pytest.raises(type(error)), doors.one_line_errors(debug=debug):
+            raise error

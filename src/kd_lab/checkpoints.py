@@ -123,16 +123,15 @@ class Checkpoints(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Any, index: int) -> None:
         """Between two steps of an epoch; before its first, Lightning could not find back into the loop."""
-        device = trainer.strategy.root_device
-        asked = ranks.anywhere(bool(self.request), device)
-        due = asked or ranks.anywhere(time.monotonic() - self.last >= 60 * self.minutes, device)
-        said = self._save(trainer) if due and index else ""
+        facts = (bool(self.request), time.monotonic() - self.last >= 60 * self.minutes)
+        asked, due = ranks.anywhere(facts, trainer.strategy.root_device)
+        said = self._save(trainer) if index and (asked or due) else ""
         if asked and (index or trainer.num_training_batches == 1):
             raise Stopped(f"interrupted: {said or 'nothing is saved'}; the same command goes on")
 
     def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
         """A request that came too late for a checkpoint."""
-        if ranks.anywhere(bool(self.request), trainer.strategy.root_device):
+        if any(ranks.anywhere([bool(self.request)], trainer.strategy.root_device)):
             raise Stopped("interrupted at the end of the training; the same command goes on from the last checkpoint")
 
     def on_save_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:

@@ -4,10 +4,12 @@ Lightning's own launcher repeats the command line instead, which under ``-m`` is
 wait for the lock that their first sibling holds.
 """
 
+import math
 import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from multiprocessing import get_context
 from types import FrameType
@@ -20,6 +22,8 @@ from kd_lab import memory, quiet
 from kd_lab.catalogue import Checkpoint
 from kd_lab.errors import Interrupted, UserError
 from kd_lab.planning import Plan
+
+GRACE = 60.0  # seconds in which the others may end by themselves
 
 
 def carry_out(run: Plan, teachers: Sequence[Checkpoint], options: dict[str, Any]) -> None:
@@ -38,8 +42,7 @@ def carry_out(run: Plan, teachers: Sequence[Checkpoint], options: dict[str, Any]
     try:
         for number in forwarded:
             signal.signal(number, _forward_to(together.pids()))
-        while not together.join():
-            pass
+        _wait(together, words)
     except ProcessException as error:
         said = []
         while not words.empty():
@@ -52,6 +55,20 @@ def carry_out(run: Plan, teachers: Sequence[Checkpoint], options: dict[str, Any]
     finally:
         for number, handler in forwarded.items():
             signal.signal(number, handler)
+
+
+def _wait(together: Any, words: Any, grace: float = GRACE) -> None:
+    """Until all have ended; ``grace`` seconds after one has said an error and gone, the others are killed.
+
+    They may wait for it: only some backends tell them that it has gone.
+    """
+    deadline = math.inf
+    while not together.join(None if deadline == math.inf else grace):
+        if time.monotonic() >= deadline:
+            for process in together.processes:
+                process.kill()
+        elif not words.empty():
+            deadline = min(deadline, time.monotonic() + grace)
 
 
 def _work(

@@ -84,7 +84,8 @@ def agreement(student: Tensor, teachers: Tensor, labels: Tensor) -> Tensor:
         labels: [B].
     """
     said = teachers.mean(dim=0).argmax(dim=-1)
-    return torch.stack([(student.argmax(dim=-1) == said).sum(), (said == labels).sum(), labels.new_tensor(len(labels))])
+    rows = labels.new_full((), len(labels))  # made on the device: a copy would wait for it
+    return torch.stack([(student.argmax(dim=-1) == said).sum(), (said == labels).sum(), rows])
 
 
 def _stacked(steps: Sequence[Tensor]) -> Tensor:

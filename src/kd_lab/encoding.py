@@ -65,10 +65,11 @@ class Batch:
         everyone = torch.arange(len(self), device=self.labels.device)
         return [self._only(some) for some in torch.split(everyone, size)]
 
-    def shares(self, count: int) -> "list[Batch]":
-        """``count`` parts, in order, whose sizes differ by a row at most; fewer where there are fewer rows."""
+    def share(self, number: int, count: int) -> "Batch | None":
+        """Of ``count`` parts, in order, whose sizes differ by a row at most, that of a number; fewer of fewer rows."""
         everyone = torch.arange(len(self), device=self.labels.device)
-        return [self._only(some) for some in torch.tensor_split(everyone, min(count, len(self)))]
+        parts = torch.tensor_split(everyone, min(count, len(self)))
+        return self._only(parts[number]) if number < len(parts) else None
 
     def of_like_length(self, key: str, start: int) -> "list[Batch]":
         """Parts with less padding, by the lengths in the encoding ``key``: :func:`kd_lab.batching.of_like_length`."""

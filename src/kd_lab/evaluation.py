@@ -131,7 +131,7 @@ def answers(
     """The logits [N, C] of ``model`` on the N rows ``numbers`` under ``noise``, and their labels [N]."""
     part = EncodedRows(rows, numbers, [model.encoder], noise=noise)
     trainer = machine.trainer(settings, "evaluation", logger=False)
-    with precision.of(settings.precision), between_steps(trainer):
+    with precision.of(settings.precision, settings.trainer.accelerator), between_steps(trainer):
         table = _predict(Finetune(model), OnePass(part, epoch=0), trainer)
     return table["student"], table["labels"]
 

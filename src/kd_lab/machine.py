@@ -8,7 +8,7 @@ from lightning import Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
 
-from kd_lab import precision, progress, rank, ranks, results
+from kd_lab import devices, precision, progress, rank, ranks, results
 from kd_lab.errors import UserError
 from kd_lab.settings import Settings
 
@@ -18,7 +18,7 @@ QUIET: dict[str, Any] = {
     "num_sanity_val_steps": 0,
     "use_distributed_sampler": False,
 }
-"""What a part of a run does without unless it asks for it."""
+"""Of every fit and evaluation that asks for nothing else."""
 
 
 def trainer(
@@ -48,7 +48,7 @@ def trainer(
     try:
         return Trainer(
             accelerator=machine.accelerator,
-            devices=machine.devices if several else _own_device(machine.accelerator),
+            devices=machine.devices if several else devices.own(machine.accelerator),
             num_nodes=machine.num_nodes if several else 1,
             strategy=ranks.Together() if several else "auto",
             log_every_n_steps=machine.log_every_n_steps,
@@ -64,14 +64,10 @@ def trainer(
 
 def processor(accelerator: str) -> str:
     """The GPU that ``accelerator`` takes here, or the CPU: its name, widest instructions and the number of threads."""
-    if accelerator != "cpu" and torch.cuda.is_available():
+    kind = devices.kind(accelerator)
+    if kind == "cuda":
         return str(torch.cuda.get_device_name())
-    if accelerator != "cpu" and torch.backends.mps.is_available():
+    if kind == "mps":
         return f"{results.processor()}, its GPU"
     threads, widest = torch.get_num_threads(), torch.backends.cpu.get_cpu_capability()
     return f"{results.processor()}, {widest}, {threads} thread{'s' if threads > 1 else ''}"
-
-
-def _own_device(accelerator: str) -> int | list[int]:
-    """One; among several processes each has its own GPU."""
-    return [rank.local()] if accelerator != "cpu" and rank.among_others() and torch.cuda.is_available() else 1

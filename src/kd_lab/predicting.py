@@ -32,7 +32,7 @@ class Predictor:
         encoded = encoder.encode([text.encode("utf-8", "replace").decode("utf-8") for text in texts])
         order = encoded.lengths.argsort(stable=True)
         answers = torch.empty(len(texts), len(self.label_names))
-        with precision.of(self.settings.precision), torch.inference_mode():
+        with precision.of(self.settings.precision, self.settings.trainer.accelerator), torch.inference_mode():
             for some in torch.split(order, size):
                 inputs = {name: t.to(self.device) for name, t in encoder.pad(encoded, some.tolist()).items()}
                 with self.trainer.precision_plugin.forward_context():

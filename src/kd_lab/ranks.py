@@ -41,9 +41,8 @@ def own(batch: Batch) -> tuple[Batch, float]:
     """
     if count() == 1:
         return batch, 1.0
-    parts = batch.shares(count())
-    mine = distributed.get_rank()
-    return (parts[mine], 1.0) if mine < len(parts) else (batch.split(1)[0], 0.0)
+    mine = batch.share(distributed.get_rank(), count())
+    return (mine, 1.0) if mine is not None else (batch.split(1)[0], 0.0)
 
 
 def add_up(tensors: Sequence[Tensor]) -> None:
@@ -59,13 +58,13 @@ def add_up(tensors: Sequence[Tensor]) -> None:
             tensor.detach().copy_(total.view_as(tensor))
 
 
-def anywhere(fact: bool, device: torch.device) -> bool:
-    """Whether it is so in any process."""
+def anywhere(facts: Sequence[bool], device: torch.device) -> list[bool]:
+    """Whether each of them is so in any process."""
     if count() == 1:
-        return fact
-    found = torch.tensor([float(fact)], device=device)
+        return list(facts)
+    found = torch.tensor([float(fact) for fact in facts], device=device)
     distributed.all_reduce(found)
-    return bool(found.item() > 0)
+    return (found > 0).tolist()
 
 
 def wait() -> None:

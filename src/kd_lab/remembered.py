@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from kd_lab import evaluation, shelf
+from kd_lab import devices, evaluation, shelf
 from kd_lab.catalogue import Checkpoint
 from kd_lab.data import EncodedRows, TextDataModule
 from kd_lab.evaluation import EVALUATED, Answers
@@ -45,7 +45,7 @@ def logits(
     """The logits of K teachers on the N rows of ``part`` without noise, [K, N, C], in its order.
 
     Each teacher's are kept under all that decides them: the checkpoint's content, the texts, their greatest length, the
-    number of classes and the precision.
+    number of classes, the precision and the kind of device, whose products differ.
     """
     texts = [part.rows.texts[number] for number in part.numbers]
     key = {
@@ -53,6 +53,7 @@ def logits(
         "max_length": settings.data.max_length,
         "classes": len(part.rows.label_names),
         "precision": settings.precision,
+        "device": devices.kind(settings.trainer.accelerator),
     }
 
     def ask(member: int) -> dict[str, Tensor]:

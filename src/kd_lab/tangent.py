@@ -77,7 +77,7 @@ def less_mean(tangents: Sequence[Tensor], add_up: Callable[[Sequence[Tensor]], N
         add_up: makes of tensors their sums over all processes, in place.
     """
     total = torch.stack([tangent.sum(dim=0) for tangent in tangents]).sum(dim=0)
-    rows = total.new_tensor(sum(len(tangent) for tangent in tangents))
+    rows = total.new_full((), sum(len(tangent) for tangent in tangents))
     add_up([total, rows])
     return [tangent - total / rows for tangent in tangents]
 

@@ -57,7 +57,7 @@ def fit_and_test(
     if rank.number():
         return training.follow()
     names = [teacher.name for teacher in teachers]
-    with precision.of(run.settings.precision):
+    with precision.of(run.settings.precision, run.settings.trainer.accelerator):
         training.examine_teachers()
         with _folder(training):
             labels: Any = (run.settings, run.title, run.student.name, names, training.folder)
@@ -138,7 +138,7 @@ class Training:
         Raises:
             UserError: if the first one has not brought it to an end.
         """
-        with precision.of(self.settings.precision):
+        with precision.of(self.settings.precision, self.settings.trainer.accelerator):
             self.examine_teachers()
             self.train([])
         ranks.wait()

@@ -53,7 +53,7 @@ def measure(variant: Variant, bench: Bench, rows: Rows, cut: Splits) -> Measurem
     settings = variant.settings
     seed_everything(settings.seed, verbose=False)
     yardsticks.touch_memory()
-    with precision.of(settings.precision):
+    with precision.of(settings.precision, settings.trainer.accelerator):
         method, data = _made(variant, bench, rows, cut)
         brief = bench.quick and ROWS[variant.row].slow
         steps, warm_up = variant.steps(bench), 1 if brief else variant.steps(bench) + 1
