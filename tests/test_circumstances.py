@@ -28,6 +28,7 @@ from kd_lab import (
     downloads,
     evaluate,
     experiment,
+    files,
     outcomes,
     planning,
     results,
@@ -637,10 +638,10 @@ def test_a_digest_follows_a_files_content_though_its_time_is_in_the_future(tmp_p
     path = tmp_path / "file"
     path.write_bytes(b"one")
     os.utime(path, (2**32, 2**32))
-    first = downloads.sha256_of(path)
+    first = files.sha256_of(path)
     path.write_bytes(b"others")
     os.utime(path, (2**32, 2**32))
-    assert downloads.sha256_of(path) != first
+    assert files.sha256_of(path) != first
 
 
 # Ctrl-C

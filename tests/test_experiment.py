@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 from safetensors.torch import load_file
 from transformers import pipeline
 
-from kd_lab import evaluation, experiment, fingerprint, machine, planning, results, settings, terminal
+from kd_lab import environment, evaluation, experiment, fingerprint, machine, planning, results, settings, terminal
 from kd_lab.checkpoints import Best
 from kd_lab.errors import UserError
 from kd_lab.methods.metadistil import MetaDistil
@@ -72,7 +72,7 @@ def test_the_result_says_what_happened(smoke: Result) -> None:
     assert sum(written["data"]["dropped"].values()) == 0
     assert written["student"]["milliseconds"] > 0.005
     assert written["processor"] == machine.processor("auto") != ""
-    assert written["git_revision"] == results.git_revision()
+    assert written["git_revision"] == environment.git_revision()
     harder = {(scores["noise"], scores["p"]): scores["accuracy"] for scores in written["under_noise"]}
     assert set(harder) == {(noise, p) for noise in ("word", "typos") for p in (0.1, 0.2, 0.3)}
     assert len(set(harder.values())) > 1

@@ -20,7 +20,7 @@ from kd_lab.methods.metadistil import MetaDistil
 from kd_lab.models import Classifier, TeacherEnsemble
 from kd_lab.optimization import Optimization
 from kd_lab.settings import method_named
-from kd_lab.tangent import differentiable_attention, less_mean
+from kd_lab.tangent import differentiable_attention, minus_mean
 
 Make = Callable[..., Classifier]
 MakeData = Callable[..., TextDataModule]
@@ -170,9 +170,9 @@ def test_a_centred_hypergradient_has_no_say_on_how_often_a_class_is_said(
 
     def listen(tangents: Sequence[Tensor], add_up: Callable[[Sequence[Tensor]], None]) -> list[Tensor]:
         heard.extend(tangents)
-        return less_mean(tangents, add_up)
+        return minus_mean(tangents, add_up)
 
-    monkeypatch.setattr("kd_lab.hypergradient.less_mean", listen)
+    monkeypatch.setattr("kd_lab.hypergradient.minus_mean", listen)
     found = gradients(method, batch, quiz, "centred")
     assert len(heard) == (1 if size is None else 2)
     z_s, taught = method.student(batch), method.teachers.member_logits(batch)

@@ -1,150 +1,34 @@
 """The house: who may import whom, and how large a room may be."""
 
 import ast
+from collections.abc import Iterable
+from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
+
+import pytest
 
 import kd_lab
 
-ROOMS = Path(kd_lab.__file__).parent
-FLOORS = [
-    {
-        "errors",
-        "streams",
-        "measures",
-        "memory",
-        "quiet",
-        "noise",
-        "losses",
-        "hypergradient",
-        "lesson",
-        "tangent",
-        "batching",
-        "dropout",
-        "encoding",
-        "excerpt",
-        "optimization",
-        "stopping",
-        "rank",
-        "hub",
-        "significance",
-        "texts",
-    },
-    {"splits", "sections", "origins", "search", "settings", "words", "results", "toy", "outcomes"},
-    {"terminal", "downloads"},
-    {"devices", "turns", "sources", "sweeps", "catalogue", "fingerprint", "teachers", "models", "finished"},
-    {
-        "data",
-        "diagnostics",
-        "distiller",
-        "quizzes",
-        "progress",
-        "shelf",
-        "tracking",
-        "precision",
-        "machine",
-        "locks",
-        "ranks",
-    },
-    {"methods.finetune", "methods.kd", "methods.metadistil", "building"},
-    {"checkpoints"},
-    {"evaluation", "planning", "findings", "fitting", "predicting"},
-    {"remembered"},
-    {"training"},
-    {"crew"},
-    {"experiment"},
-    {"doors"},
-    {"bench.variants", "bench.table", "bench.published", "bench.picture"},
-    {"bench.passes", "bench.yardsticks"},
-    {"bench.measurement"},
-    {"bench.processes"},
-    {"export.record"},
-    {"export.runtimes", "export.writing", "export.bases", "export.sending", "export.speeds"},
-    {"export.checking", "export.card", "export.stopwatch"},
-    {"export.making"},
-    {"report.answers"},
-    {"report.runs", "report.gathering", "report.keeping"},
-    {"study.plans"},
-    {"study.carrying", "study.pace"},
-    {"report.baselines", "report.published", "report.comparing"},
-    {"report.figures", "report.tables", "report.drawing"},
-    {"report.pictures", "report.rendering"},
-    {"report.marks", "report.lines", "report.exported"},
-    {"report.gallery", "report.page"},
-    {"study.answering"},
-    {"study.kept"},
-    {"study.together"},
-    {"study.page"},
-    {"demo.choosing", "demo.answering"},
-    {"demo.rendering"},
-    {"demo.page"},
-    {"demo.serving"},
-    {"dashboard.panels"},
-    {"dashboard.definition"},
-    {"dashboard.saving"},
-    {"run", "evaluate", "study.__main__", "bench.__main__", "bench.estimate", "dashboard.__main__", "report.__main__"}
-    | {"predict", "export.__main__", "export.speed", "demo.__main__"},
-]
-"""From the ground up: a room imports only from lower floors, and from its own below the methods."""
+HOUSE = Path(kd_lab.__file__).parent
+ROOMS = {".".join(path.relative_to(HOUSE).with_suffix("").parts): path for path in HOUSE.rglob("*.py")}
+ROOMS = {name: path for name, path in ROOMS.items() if not name.endswith("__init__")}
+Graph = dict[str, set[str]]
+
 MATHEMATICS = {"noise", "losses", "hypergradient", "lesson", "tangent", "excerpt", "batching", "splits", "significance"}
-BEFORE_TORCH = {
-    "errors",
-    "streams",
-    "memory",
-    "quiet",
-    "noise",
-    "splits",
-    "settings",
-    "results",
-    "downloads",
-    "hub",
-    "toy",
-    "sources",
+AROUND_METHODS = {"checkpoints", "evaluation", "planning", "findings", "fitting", "training", "crew", "experiment"}
+"""What carries methods out, and which they know nothing of."""
+BUILDS_ON = {
+    "evaluation": {"methods"},  # a classifier is evaluated, and a student warmed up, as one that is fine-tuned
+    "training": {"methods"},
+    "bench": {"methods"},
+    "report": {"export"},
+    "study": {"report"},
 }
-BEFORE_TORCH |= {
-    "words",
-    "outcomes",
-    "sections",
-    "origins",
-    "search",
-    "sweeps",
-    "catalogue",
-    "fingerprint",
-    "teachers",
-    "terminal",
-    "turns",
-}
-BEFORE_TORCH |= {
-    "rank",
-    "locks",
-    "planning",
-    "experiment",
-    "doors",
-    "run",
-    "evaluate",
-    "study.__main__",
-    "study.plans",
-    "study.carrying",
-    "study.pace",
-    "study.answering",
-    "study.kept",
-    "study.page",
-    "study.together",
-    "bench.__main__",
-    "bench.estimate",
-    "dashboard.__main__",
-    "bench.variants",
-    "bench.table",
-    "bench.processes",
-}
-BEFORE_TORCH |= {name for names in FLOORS for name in names if name.startswith(("report.", "significance"))}
-BEFORE_TORCH |= {"texts", "finished", "predict", "export.__main__", "export.speed"}
-BEFORE_TORCH |= {"demo.choosing", "demo.serving", "demo.__main__"}
-BEFORE_TORCH |= {"export.record", "export.making", "export.sending", "export.speeds", "export.bases"}
-
-
-def rooms() -> dict[str, Path]:
-    found = {".".join(path.relative_to(ROOMS).with_suffix("").parts): path for path in ROOMS.rglob("*.py")}
-    return {name: path for name, path in found.items() if not name.endswith("__init__")}
+"""Which packages a package, or a room outside of all, imports; beside them all may import the rooms outside."""
+DOORS = {name for name, path in ROOMS.items() if "\ndef main()" in path.read_text(encoding="utf-8")}
+BEFORE_TORCH = DOORS | {"experiment"} | {name for name in ROOMS if name.startswith(("report.", "study."))}
+HEAVY = {"torch", "lightning", "transformers", "datasets", "wandb", "torchmetrics"}
 
 
 def imports(path: Path, *, at_the_top: bool = False) -> set[str]:
@@ -167,43 +51,70 @@ def imports(path: Path, *, at_the_top: bool = False) -> set[str]:
     return found
 
 
-def test_every_room_has_a_floor() -> None:
-    assert set(rooms()) == set().union(*FLOORS)
+@cache
+def graph(*, at_the_top: bool = False) -> Graph:
+    """The rooms that each room imports."""
+    found = {room: imports(path, at_the_top=at_the_top) for room, path in ROOMS.items()}
+    return {room: {name.removeprefix("kd_lab.") for name in names} & ROOMS.keys() for room, names in found.items()}
 
 
-def test_imports_go_downwards_only() -> None:
-    floor = {room: level for level, names in enumerate(FLOORS) for room in names}
-    for room, path in rooms().items():
-        for name in imports(path):
-            other = name.removeprefix("kd_lab.")
-            if name.startswith("kd_lab.") and other in floor:
-                same = floor[other] == floor[room] and "methods" not in room + other
-                assert floor[other] < floor[room] or same, f"{room} imports {other}"
+def reached(roots: Iterable[str], imported: Graph) -> set[str]:
+    """The rooms ``roots`` and all that they import, and what those do."""
+    seen: set[str] = set()
+    left = set(roots)
+    while left:
+        seen.add(room := left.pop())
+        left |= imported[room] - seen
+    return seen
+
+
+def package(room: str) -> str:
+    return room.rpartition(".")[0]
+
+
+def test_imports_go_downwards() -> None:
+    TopologicalSorter(graph()).prepare()  # which raises where there is a circle
+
+
+def test_nothing_imports_a_door() -> None:
+    assert len(DOORS) > 10
+    assert {(room, door) for room, others in graph().items() for door in others & DOORS} == set()
+
+
+def test_packages_build_on_few_others() -> None:
+    for room, others in graph().items():
+        allowed = {"", package(room)} | BUILDS_ON.get(package(room) or room, set())
+        assert {package(other) for other in others} <= allowed, room
+
+
+def test_methods_know_neither_each_other_nor_what_carries_them_out() -> None:
+    for method in (room for room in ROOMS if package(room) == "methods"):
+        assert {room for room in reached([method], graph()) if package(room) == "methods"} == {method}
+        assert not reached([method], graph()) & AROUND_METHODS
 
 
 def test_the_mathematics_knows_no_machinery() -> None:
+    assert reached(MATHEMATICS, graph()) <= MATHEMATICS | {"errors"}
     for room in MATHEMATICS:
-        outside = {name.split(".")[0] for name in imports(rooms()[room])}
+        outside = {name.split(".")[0] for name in imports(ROOMS[room])}
         assert not outside & {"lightning", "hydra", "omegaconf", "wandb", "datasets", "pydantic"}, room
 
 
 def test_packages_import_nothing() -> None:
     """Looking for a method's file imports its package."""
-    packages = ("methods", "bench", "dashboard", "demo", "report", "export", "study")
-    for path in [ROOMS / package / "__init__.py" for package in packages]:
+    for path in {path.parent / "__init__.py" for path in ROOMS.values()} - {HOUSE / "__init__.py"}:
         assert not imports(path), path
 
 
-def test_a_finished_run_is_found_without_importing_torch() -> None:
-    for room in BEFORE_TORCH:
-        found = imports(rooms()[room], at_the_top=True)
-        outside = {name.split(".")[0] for name in found}
-        assert not outside & {"torch", "lightning", "transformers", "datasets", "wandb", "torchmetrics"}, room
-        assert {name.removeprefix("kd_lab.") for name in found} & rooms().keys() <= BEFORE_TORCH, room
+@pytest.mark.parametrize("root", sorted(BEFORE_TORCH))
+def test_doors_answer_before_torch_is_imported(root: str) -> None:
+    for room in reached([root], graph(at_the_top=True)):
+        outside = {name.split(".")[0] for name in imports(ROOMS[room], at_the_top=True)}
+        assert not outside & HEAVY, f"{root} imports {room}"
 
 
 def test_rooms_and_functions_stay_small() -> None:
-    for room, path in rooms().items():
+    for room, path in ROOMS.items():
         source = path.read_text(encoding="utf-8")
         assert source.count("\n") <= 250, room
         for node in ast.walk(ast.parse(source)):

@@ -11,7 +11,7 @@ import torch
 from shell import kd_lab
 from torch.nn.functional import cosine_similarity
 
-from kd_lab import catalogue, downloads, hypergradient, models, settings, sources, splits
+from kd_lab import catalogue, files, hypergradient, models, settings, sources, splits
 from kd_lab.data import TextDataModule
 from kd_lab.methods.metadistil import MetaDistil
 from kd_lab.models import TeacherEnsemble
@@ -26,7 +26,7 @@ def test_minilm_is_the_hubs_file_and_fewer_layers_are_its_first() -> None:
     s = settings.check(settings.compose(WORDS))
     whole = catalogue.locate("minilm", s.models)
     expected = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-    assert downloads.sha256_of(whole.folder / "model.safetensors") == expected
+    assert files.sha256_of(whole.folder / "model.safetensors") == expected
     full = dict(models.load(whole, ("a", "b"), 128).named_parameters())
     for name, layers in (("minilm2", 2), ("minilm3", 3), ("minilm5", 5)):
         model = models.load(catalogue.locate(name, s.models), ("a", "b"), 128)

@@ -8,7 +8,7 @@ import pytest
 import simulated
 import torch
 
-from kd_lab import evaluation, experiment, results, terminal
+from kd_lab import evaluation, experiment, results, run, sweeps
 from kd_lab.evaluation import Answers
 from kd_lab.results import Result
 from kd_lab.settings import Settings
@@ -30,7 +30,7 @@ def result(tmp_path: Path) -> Result:
 
 
 def test_a_results_table_has_each_figure_in_its_column(result: Result, capsys: pytest.CaptureFixture[str]) -> None:
-    terminal.show(result)
+    run.show(result)
     said = capsys.readouterr().out
     student, (teacher,) = result.student, result.teachers
     assert cells(said, "student", "distilbert") == [
@@ -48,7 +48,7 @@ def test_a_results_table_has_each_figure_in_its_column(result: Result, capsys: p
 
 
 def test_a_sweeps_table_has_each_figure_in_its_column(result: Result, capsys: pytest.CaptureFixture[str]) -> None:
-    terminal.show_sweep([("seed=0", result)])
+    sweeps.show_results([("seed=0", result)])
     assert result.ensemble
     assert cells(capsys.readouterr().out, "seed=0", "bert", "→", "distilbert") == [
         f"{100 * result.student.validation.accuracy:.2f}",

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kd_lab import downloads, results, toy
+from kd_lab import downloads, files, results, toy
 from kd_lab.errors import UserError
 from kd_lab.origins import Origin
 
@@ -54,7 +54,7 @@ class Checkpoint:
         digest = hashlib.sha256(f"layers={self.layers}".encode())
         for path in sorted(self.folder.iterdir()):
             if any(fnmatch.fnmatch(path.name, pattern) for pattern in FILES):
-                digest.update(f"{path.name}={downloads.sha256_of(path)};".encode())
+                digest.update(f"{path.name}={files.sha256_of(path)};".encode())
         return digest.hexdigest()
 
 
@@ -112,7 +112,7 @@ def _refuse_damaged(folder: Path) -> None:
         written = run.files if (run := results.read(home)) else {}
         for name, digest in written.items():
             path = home / name
-            if path.parent == folder and not (path.is_file() and downloads.sha256_of(path) == digest):
+            if path.parent == folder and not (path.is_file() and files.sha256_of(path) == digest):
                 raise UserError(f"{path} is not what its run wrote there; delete {home} and run again")
 
 
@@ -162,7 +162,7 @@ def _unpack(origin: Origin, folder: Path) -> None:
 
 
 def _holds(folder: Path, sha256: str) -> bool:
-    return (folder / WEIGHTS).is_file() and downloads.sha256_of(folder / WEIGHTS) == sha256
+    return (folder / WEIGHTS).is_file() and files.sha256_of(folder / WEIGHTS) == sha256
 
 
 def _once(kept: Path, make: Callable[[Path], None]) -> Path:

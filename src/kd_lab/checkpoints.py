@@ -21,7 +21,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from kd_lab import rank, ranks, terminal
-from kd_lab.downloads import sha256_of
+from kd_lab.files import sha256_of
 from kd_lab.stopping import Stopped, StopRequest
 from kd_lab.tracking import Curves
 

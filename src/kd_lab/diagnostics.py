@@ -9,7 +9,7 @@ from torch import Tensor
 from kd_lab import ranks
 
 ENTRIES = 2**14
-"""So many weights stand for all: Adam moves every one about as far. Of a gradient most may lie in a few hundred."""
+"""Size of the sample of weights that displacement is measured on: Adam moves every weight about as far."""
 
 
 class Movement:
@@ -64,7 +64,7 @@ class Movement:
 
 
 def _products(now: Tensor, then: Tensor) -> Tensor:
-    """Of each with the other and with itself, [3]; one tensor at a time is there in full precision."""
+    """Dot products now·then, now·now and then·then, [3]; one tensor at a time is there in full precision."""
     now, then = now.flatten(), then.flatten().to(now)
     return torch.stack([now @ then, now @ now, then @ then])
 

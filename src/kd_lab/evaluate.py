@@ -5,15 +5,20 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from kd_lab import doors, fingerprint, finished, memory, results, sources, splits, terminal
+from rich.markup import escape
+
+from kd_lab import doors, environment, files, fingerprint, finished, memory, results, sources, splits, terminal
 from kd_lab.catalogue import Checkpoint
 from kd_lab.errors import UserError
 from kd_lab.sections import Section
 from kd_lab.settings import Settings
 from kd_lab.sources import Rows
 from kd_lab.splits import Splits
+
+if TYPE_CHECKING:
+    from kd_lab.measures import Measures
 
 USAGE = """A finished student or teacher on any data: accuracy, F1, calibration, confusion, accuracy by length.
 
@@ -99,7 +104,7 @@ def answer(question: Question) -> None:
     title = f"{checkpoint.name} on {checked.data.name}, {question.split}" + (
         "" if noise == "none" else f", {noise} noise"
     )
-    terminal.show_measures(title, found, question.rows.label_names)
+    show(title, found, question.rows.label_names)
     if seen := _seen(question):
         terminal.say(f"warning: {seen}")
     written: dict[str, Any] = {
@@ -111,15 +116,32 @@ def answer(question: Question) -> None:
         "noise": noise,
         "warning": seen,
         **found.model_dump(),
-        "versions": results.versions(),
+        "versions": environment.versions(),
     }
     key = hashlib.sha256(json.dumps(written, sort_keys=True).encode()).hexdigest()[:8]
     folder = checked.output_dir / "evaluations"
     folder.mkdir(parents=True, exist_ok=True)
-    name = results.shortened(checkpoint.name.replace("/", "-"), 150)
+    name = files.shortened(checkpoint.name.replace("/", "-"), 150)
     path = folder / f"{name}_{checked.data.name}_{question.split}_{key}.json"
-    results.write_whole(path, json.dumps(written, indent=2, ensure_ascii=False) + "\n")
+    files.write_whole(path, json.dumps(written, indent=2, ensure_ascii=False) + "\n")
     terminal.say(f"the figures are in {path}")
+
+
+def show(title: str, found: "Measures", label_names: Sequence[str]) -> None:
+    """Accuracy, F1, calibration, confusion and accuracy by length."""
+    terminal.say(title)
+    f1 = ", ".join(f"{name} {100 * value:.2f}" for name, value in found.f1.items())
+    terminal.say(f"accuracy {found.accuracy:.2%} of {found.rows:,} rows, loss {found.loss:.4f}")
+    terminal.say(f"F1 {100 * found.macro_f1:.2f} ({f1}), calibration error {100 * found.calibration_error:.2f} points")
+    confusion = terminal.ruled(["label, then predicted"], label_names)
+    for name, counts in zip(label_names, found.confusion, strict=True):
+        confusion.add_row(escape(name), *(f"{count:,}" for count in counts))
+    terminal.console.print(confusion)
+    lengths = terminal.ruled(["words"], ["rows", "accuracy %"])
+    for part in found.by_length:
+        words = f"{part.shortest} to {part.longest}" if part.longest else f"over {part.shortest - 1}"
+        lengths.add_row(words, f"{part.rows:,}", f"{100 * part.accuracy:.2f}")
+    terminal.console.print(lengths)
 
 
 def _seen(question: Question) -> str | None:

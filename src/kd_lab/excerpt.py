@@ -69,7 +69,7 @@ class Embedding(nn.Embedding):
     def only(self, ids: Sequence[Tensor]) -> Iterator[None]:
         """Within, ``weight`` is a leaf that holds the rows of ``ids`` alone; its gradient becomes the whole weight's.
 
-        Token ids outside ``ids`` are met with wrong rows.
+        Token ids outside ``ids`` silently get the rows of others.
         """
         whole, some = self.weight, [part.flatten() for part in ids]
         if self.padding_idx is not None:

@@ -6,7 +6,7 @@ Nothing here imports torch before it is known that there is something to train.
 from contextlib import nullcontext
 from dataclasses import replace
 
-from kd_lab import catalogue, locks, memory, planning, rank, results, terminal
+from kd_lab import catalogue, files, locks, memory, planning, rank, results, terminal
 from kd_lab.catalogue import Checkpoint
 from kd_lab.errors import UserError
 from kd_lab.planning import Plan
@@ -42,7 +42,7 @@ def carry_out(run: Plan, *, one_of_many: bool = False, asked_for: bool = True, w
     """
     if result := _found(run, asked_for=asked_for):
         return result
-    results.refuse_unwritable(run.settings.output_dir)
+    files.refuse_unwritable(run.settings.output_dir)
     # Among several processes the first one holds it for all; if it waited, the others would begin without it.
     alone = not rank.among_others()
     with nullcontext() if rank.number() else locks.held(run.folder, run.title, wait=wait and alone):

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from kd_lab import evaluation, fingerprint, machine, results
+from kd_lab import environment, evaluation, fingerprint, machine, results
 from kd_lab.catalogue import Checkpoint
 from kd_lab.evaluation import Answers
 from kd_lab.models import Classifier
@@ -64,8 +64,8 @@ def _description(run: Plan) -> dict[str, Any]:
         "data": _data(run),
         "noise": run.settings.noise_in_words,
         "warmup_epochs": run.settings.warm_up,
-        "versions": results.versions(),
-        "git_revision": results.git_revision(),
+        "versions": environment.versions(),
+        "git_revision": environment.git_revision(),
         "processor": machine.processor(run.settings.trainer.accelerator),
     }
 

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from kd_lab import catalogue, results, settings
+from kd_lab import catalogue, files, naming, results, settings
 from kd_lab.catalogue import Checkpoint
 from kd_lab.errors import UserError
 from kd_lab.settings import Data, Settings
@@ -39,7 +39,7 @@ class Finished:
         if self.home is None or (run := results.read(self.home)) is None:
             return None
         here = self.checkpoint.folder.resolve()
-        folders = [self.home / results.teacher_folder(place, of.name) for place, of in enumerate(run.teachers)]
+        folders = [self.home / naming.teacher_folder(place, of.name) for place, of in enumerate(run.teachers)]
         return next((place for place, folder in enumerate(folders) if folder.resolve() == here), None)
 
     @property
@@ -71,7 +71,7 @@ def find(name: str, words: Sequence[str], *, writes: bool = False) -> Finished:
     """
     checked = settings.check(settings.compose(words))
     if writes:
-        results.refuse_unwritable(checked.output_dir)
+        files.refuse_unwritable(checked.output_dir)
     return under(checked, name, words)
 
 

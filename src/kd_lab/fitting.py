@@ -8,7 +8,7 @@ from typing import Any
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 from lightning.pytorch.loggers import Logger
 
-from kd_lab import checkpoints, machine, results
+from kd_lab import checkpoints, environment, machine
 from kd_lab.checkpoints import Best, Checkpoints
 from kd_lab.data import TextDataModule
 from kd_lab.distiller import Distiller
@@ -36,7 +36,7 @@ class Fitting:
 
     def __init__(self, settings: Settings, fingerprint: str, folder: Path):
         self.settings, self.folder = settings, folder / "checkpoints"
-        self.run: dict[str, Any] = {"fingerprint": fingerprint, "versions": results.versions()}
+        self.run: dict[str, Any] = {"fingerprint": fingerprint, "versions": environment.versions()}
         self.started = time.monotonic()
         self.place = checkpoints.newest(self.folder, self.run)
         self.best, self.epochs, self.steps = Best(MONITORED), 0, 0

@@ -6,10 +6,12 @@ import os
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from kd_lab import files
 
 SECONDS_OF_TROUBLE = 10  # in which the same bytes may be asked for again
 REFUSALS = 4  # of a hub that is out of order, 7 seconds
@@ -117,7 +119,7 @@ def _without_secrets(text: str) -> str:
     return re.sub(r"(?<=://)[^/@\s]+@", "", text)
 
 
-def damaged(folder: Path, patterns: list[str], sha256_of: Callable[[Path], str]) -> list[str]:
+def damaged(folder: Path, patterns: list[str]) -> list[str]:
     """The files of a snapshot that match ``patterns`` and are not what the hub calls them.
 
     The client checks their size alone. Its cache keeps each file under the name that the hub has for its content: the
@@ -127,20 +129,18 @@ def damaged(folder: Path, patterns: list[str], sha256_of: Callable[[Path], str])
     Args:
         folder: of the snapshot.
         patterns: of paths below it.
-        sha256_of: reads a file.
     """
     links = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_symlink()}
     return [
         file
         for file, path in links.items()
-        if any(fnmatch.fnmatch(file, pattern) for pattern in patterns)
-        and not _is_called(path, path.readlink().name, sha256_of)
+        if any(fnmatch.fnmatch(file, pattern) for pattern in patterns) and not _is_called(path, path.readlink().name)
     ]
 
 
-def _is_called(path: Path, name: str, sha256_of: Callable[[Path], str]) -> bool:
+def _is_called(path: Path, name: str) -> bool:
     if re.fullmatch("[0-9a-f]{64}", name):
-        return sha256_of(path) == name
+        return files.sha256_of(path) == name
     if re.fullmatch("[0-9a-f]{40}", name):
         content = path.read_bytes()
         as_git_does = b"blob %d\0" % len(content) + content

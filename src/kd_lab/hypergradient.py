@@ -28,14 +28,14 @@ import torch
 from torch import Tensor
 
 from kd_lab.lesson import Feedback, Lesson, Part
-from kd_lab.tangent import Logits, Parameters, difference_tangent, exact_tangent, less_mean, transposed
+from kd_lab.tangent import Logits, Parameters, difference_tangent, double_backward, exact_tangent, minus_mean
 
 Hypergradient = Callable[[Lesson], Feedback]
 Tangent = Callable[[Parameters], Tensor]
 """v -> ż."""
 Slope = Callable[[Lesson, Part, Tensor, Tensor], tuple[tuple[Tensor, ...], Tangent]]
 """(lesson, part, z_S, ∂L_kd/∂z_S) -> ∇θ of the part's loss, and the way from v to ż."""
-Learned = tuple[Tensor, list[Tensor], tuple[Tensor, ...], Tangent]
+Linearized = tuple[Tensor, list[Tensor], tuple[Tensor, ...], Tangent]
 """z_S, each teacher's logits, ∇θ of the part's loss, and the way from v to ż."""
 
 
@@ -61,7 +61,7 @@ def centred(lesson: Lesson) -> Feedback:
     part of ż adds up over the batch, with a sign that is the draw's. What is left of (7) in docs/metadistil.md is a
     covariance of the teachers' probabilities with ż.
     """
-    return _from_tangent(lesson, reverse_slope, partial(less_mean, add_up=lesson.add_up))
+    return _from_tangent(lesson, reverse_slope, partial(minus_mean, add_up=lesson.add_up))
 
 
 def finite_difference(lesson: Lesson, epsilon: float = 1e-3) -> Feedback:
@@ -88,11 +88,11 @@ def unrolled(lesson: Lesson) -> Feedback:
     scale = lesson.scale(together) if lesson.scale else None
     quiz_loss, v = quiz_gradient(lesson, assumed_step(lesson, together, scale))
     along = [-lesson.inner_lr * slope for slope in _scaled(v, scale).values()]
-    told = torch.autograd.grad(
+    hypergradient = torch.autograd.grad(
         [*gradients, *own], phi, [*along, *map(torch.ones_like, own)], retain_graph=True, materialize_grads=True
     )
-    lesson.add_up(told)
-    return Feedback(told, quiz_loss, student_logits[0] if lesson.whole else None)
+    lesson.add_up(hypergradient)
+    return Feedback(hypergradient, quiz_loss, student_logits[0] if lesson.whole else None)
 
 
 HYPERGRADIENTS: dict[str, Hypergradient] = {
@@ -107,13 +107,13 @@ def from_labels(lesson: Lesson) -> Feedback:
     """No hypergradient but the control beside it: ∇φ of the teachers' own loss on the quiz; the student has no say."""
     phi = tuple(chain(*lesson.teachers))
     own = tuple(partial(_own_loss, part) for part in lesson.parts if part.teacher_loss is not None)
-    losses, told = [], []
+    losses, gradients = [], []
     for teacher_loss in lesson.teacher_quiz_losses + own:
         losses.append(teacher_loss())
-        told.append(_gradients(losses[-1], phi))
-    together, feedback = torch.stack(losses[: len(lesson.teacher_quiz_losses)]).detach().sum(), _sum(told)
-    lesson.add_up([together, *feedback])
-    return Feedback(feedback, together, None)
+        gradients.append(_gradients(losses[-1], phi))
+    quiz_loss, gradient = torch.stack(losses[: len(lesson.teacher_quiz_losses)]).detach().sum(), _sum(gradients)
+    lesson.add_up([quiz_loss, *gradient])
+    return Feedback(gradient, quiz_loss, None)
 
 
 WAYS: dict[str, Hypergradient] = {**HYPERGRADIENTS, "centred": centred, "labels": from_labels}
@@ -126,29 +126,30 @@ def _own_loss(part: Part) -> Tensor:
 
 
 def _from_tangent(
-    lesson: Lesson, slope: Slope, heard: Callable[[Sequence[Tensor]], Sequence[Tensor]] = tuple
+    lesson: Lesson, slope: Slope, adjusted: Callable[[Sequence[Tensor]], Sequence[Tensor]] = tuple
 ) -> Feedback:
-    learned = [_learn(lesson, part, slope) for part in lesson.parts]
-    gradients = _sum([gradients for *_, gradients, _ in learned])
+    linearized = [_linearized(lesson, part, slope) for part in lesson.parts]
+    gradients = _sum([gradients for *_, gradients, _ in linearized])
     lesson.add_up(gradients)
     with torch.no_grad():
         scale = lesson.scale(gradients) if lesson.scale else None
         assumed = assumed_step(lesson, gradients, scale)
     quiz_loss, v = quiz_gradient(lesson, assumed)
-    v, told = _scaled(v, scale), []
-    tangents = heard([tangent_along(v) for *_, tangent_along in learned])
-    for part, tangent, (student_logits, members, *_) in zip(lesson.parts, tangents, learned, strict=True):
+    v, hypergradients = _scaled(v, scale), []
+    tangents = adjusted([tangent_along(v) for *_, tangent_along in linearized])
+    for part, tangent, (student_logits, members, *_) in zip(lesson.parts, tangents, linearized, strict=True):
         taught = torch.stack([logits.detach() for logits in members])
         cotangents = _cotangents(lesson, part, student_logits, taught, tangent)
         backwards = zip(lesson.teachers, members, part.teacher_logits, cotangents, strict=True)
-        told.append([_gradients(kept if lesson.whole else again(), phi, c) for phi, kept, again, c in backwards])
-    feedback = _sum([tuple(chain(*part)) for part in told])
-    lesson.add_up(feedback)
-    return Feedback(feedback, quiz_loss, learned[0][0] if lesson.whole else None)
+        by_teacher = [_gradients(kept if lesson.whole else again(), phi, c) for phi, kept, again, c in backwards]
+        hypergradients.append(tuple(chain(*by_teacher)))
+    hypergradient = _sum(hypergradients)
+    lesson.add_up(hypergradient)
+    return Feedback(hypergradient, quiz_loss, linearized[0][0] if lesson.whole else None)
 
 
-def _learn(lesson: Lesson, part: Part, slope: Slope) -> Learned:
-    """What a part says to the assumed step; the graphs of a whole batch stay."""
+def _linearized(lesson: Lesson, part: Part, slope: Slope) -> Linearized:
+    """Logits of student and teachers on a part and its gradient by θ; the graphs of a whole batch stay."""
     student_logits = part.student_logits(lesson.student)
     with torch.set_grad_enabled(lesson.whole):
         members = [logits() for logits in part.teacher_logits]
@@ -177,7 +178,7 @@ def reverse_slope(
     """∇θ of the part's loss with its graph, and ż by a backward pass through that."""
     if not lesson.whole:  # a graph per part would hold what the parts are there to spare
         return forward_slope(exact_tangent, lesson, part, student_logits, cotangent)
-    return transposed(student_logits, lesson.student, cotangent)
+    return double_backward(student_logits, lesson.student, cotangent)
 
 
 def quiz_gradient(lesson: Lesson, assumed: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -222,10 +223,10 @@ def _cotangents(lesson: Lesson, part: Part, student_logits: Tensor, taught: Tens
     z_s, z_t = student_logits.detach().requires_grad_(), taught.detach().requires_grad_()
     with torch.enable_grad():
         (slope,) = torch.autograd.grad(part.distillation_loss(z_s, z_t), z_s, create_graph=True)
-        told = -lesson.inner_lr * (slope * tangent).sum()
+        objective = -lesson.inner_lr * (slope * tangent).sum()
         if part.teacher_loss is not None:
-            told = told + part.teacher_loss(z_t)
-        (cotangents,) = torch.autograd.grad(told, z_t)
+            objective = objective + part.teacher_loss(z_t)
+        (cotangents,) = torch.autograd.grad(objective, z_t)
     return cotangents
 
 

@@ -8,7 +8,7 @@ from lightning import Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
 
-from kd_lab import devices, precision, progress, rank, ranks, results
+from kd_lab import devices, environment, precision, progress, rank, ranks
 from kd_lab.errors import UserError
 from kd_lab.settings import Settings
 
@@ -68,6 +68,6 @@ def processor(accelerator: str) -> str:
     if kind == "cuda":
         return str(torch.cuda.get_device_name())
     if kind == "mps":
-        return f"{results.processor()}, its GPU"
+        return f"{environment.processor()}, its GPU"
     threads, widest = torch.get_num_threads(), torch.backends.cpu.get_cpu_capability()
-    return f"{results.processor()}, {widest}, {threads} thread{'s' if threads > 1 else ''}"
+    return f"{environment.processor()}, {widest}, {threads} thread{'s' if threads > 1 else ''}"

@@ -77,7 +77,7 @@ class Classifier(nn.Module):
 
 
 class TeacherEnsemble(nn.Module):
-    """Teachers whose logits are averaged, or weighed by a loss that asks for each one's.
+    """Teachers whose logits are averaged, or weighted by a loss that asks for each one's.
 
     Args:
         members: any number, each with its own tokenizer.

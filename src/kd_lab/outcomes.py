@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field
 
-from kd_lab import results
+from kd_lab import files, results
 from kd_lab.results import Result
 
 JOBS = "jobs"
@@ -40,7 +40,7 @@ class Outcome(BaseModel):
         """Into the folder of the sweep."""
         path = _file(sweep, self.number)
         path.parent.mkdir(parents=True, exist_ok=True)
-        results.write_whole(path, self.model_dump_json(indent=2) + "\n")
+        files.write_whole(path, self.model_dump_json(indent=2) + "\n")
 
 
 class Sweep(BaseModel):
@@ -51,7 +51,7 @@ class Sweep(BaseModel):
 
     def write(self, folder: Path) -> None:
         """Into the folder of the sweep."""
-        results.write_whole(folder / SWEEP, self.model_dump_json() + "\n")
+        files.write_whole(folder / SWEEP, self.model_dump_json() + "\n")
 
 
 def outcomes(folder: Path) -> list[Outcome]:

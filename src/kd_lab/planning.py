@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
 
-from kd_lab import catalogue, fingerprint, results, sources, splits, teachers
+from kd_lab import catalogue, files, fingerprint, naming, results, sources, splits, teachers
 from kd_lab.catalogue import Checkpoint
 from kd_lab.errors import UserError
 from kd_lab.results import NoisyScores, Result, Scores
@@ -47,8 +47,8 @@ class Plan:
         """What a person calls the run: method, teachers, student, data and what is special about it."""
         s = self.settings
         names = [t.student.name if isinstance(t, Plan) else t.name for t in self.teachers]
-        who = results.pair(names, self.student.name)
-        extras = results.extras(s.noise_in_words, s.warm_up)
+        who = naming.pair(names, self.student.name)
+        extras = naming.extras(s.noise_in_words, s.warm_up)
         return ", ".join([f"{s.method.name}: {who} on {s.data.name}", *extras, f"seed {s.seed}"])
 
     @cached_property
@@ -58,7 +58,7 @@ class Plan:
         plain = "".join(
             c if c.isalnum() or c in "._-" else "-" for c in words.replace(" on ", "_").replace("seed ", "seed")
         )
-        return self.settings.output_dir / f"{results.shortened(plain, 150)}_{self.fingerprint[:8]}"
+        return self.settings.output_dir / f"{files.shortened(plain, 150)}_{self.fingerprint[:8]}"
 
     def under_noise(self, folder: Path) -> list[NoisyScores]:
         """The scores on the test split under noise of the student in ``folder``, where this run has written it."""
@@ -67,7 +67,7 @@ class Plan:
         return evaluation.under_noise(self._student_in(folder), self.settings, self.rows, self.splits.test)
 
     def rest(self, folder: Path) -> Scores | None:
-        """That student's scores on all that is left, where they are asked for; its answers lie beside the others."""
+        """The finished student's scores on all that is left, where asked for; its answers lie beside the others."""
         from kd_lab import evaluation
 
         if not self.settings.data.rest:

@@ -1,4 +1,4 @@
-"""How a quiz is sat: in parts, each with its weight in the quiz loss."""
+"""The parts of a quiz that a process works on, and the weight of their rows in the quiz loss."""
 
 from collections.abc import Iterator, Sequence
 

@@ -1,21 +1,13 @@
 """What a run found: result.json, written and read."""
 
-import hashlib
-import os
-import platform
-import subprocess
-import tempfile
-from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from pydantic import BaseModel, Field, ValidationError
 
-from kd_lab.errors import UserError
+from kd_lab.files import sha256_of, write_whole
 
 FILE = "result.json"
 MODELS = ("student", "teachers")
-LIBRARIES = ("kd_lab", "torch", "lightning", "transformers", "datasets", "torchmetrics")
 
 
 class Scores(BaseModel):
@@ -51,6 +43,11 @@ class Snapshot(BaseModel):
 
     validation: Scores
     test: Scores
+
+
+def percentages(scores: ModelResult | Snapshot) -> list[str]:
+    """Accuracy on validation and test, to be read."""
+    return [f"{100 * part.accuracy:.2f}" for part in (scores.validation, scores.test)]
 
 
 class TeacherResult(ModelResult):
@@ -121,23 +118,9 @@ class Result(BaseModel):
         write_whole(folder / FILE, self.model_dump_json(indent=2, by_alias=True) + "\n")
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write ``text`` whole or not at all, wherever a disk fills up or a process ends."""
-    scratch = path.with_name(f"{path.name}.{os.getpid()}.partial")  # another process may write the same
-    try:
-        with scratch.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        scratch.replace(path)
-    except OSError:
-        scratch.unlink(missing_ok=True)
-        raise
-
-
 def _digests(folder: Path) -> dict[str, str]:
     files = [path for part in MODELS for path in sorted((folder / part).rglob("*")) if path.is_file()]
-    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    return {path.relative_to(folder).as_posix(): sha256_of(path) for path in files}
 
 
 def read(folder: Path) -> Result | None:
@@ -147,70 +130,3 @@ def read(folder: Path) -> Result | None:
     except (OSError, ValidationError, UnicodeDecodeError):
         return None
     return result.model_copy(update={"folder": folder})
-
-
-def refuse_unwritable(folder: Path) -> None:
-    """Raise a UserError where nothing can be written to ``folder``: before the hours of training, not after."""
-    try:
-        with suppress(FileNotFoundError, NotADirectoryError):
-            os.lstat(folder)  # which refuses too long a name
-        # A link that leads nowhere is there, and no folder.
-        there = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
-        # Tried, not asked: a disk may be full, and permission bits say nothing of root, /proc and /sys.
-        with tempfile.TemporaryFile(dir=there):
-            return
-    except OSError as error:
-        raise UserError(f"output_dir={folder}: cannot be written ({error.strerror}); name a folder that can") from error
-
-
-def teacher_folder(place: int, name: str) -> str:
-    """Where in a run's folder the teacher ``name`` lies, if it learned; ``place`` counts from 0."""
-    return f"teachers/{place + 1}-{name.replace('/', '-')}"
-
-
-def pair(teachers: Sequence[str], student: str) -> str:
-    """``teacher + teacher → student``, or the student alone."""
-    return f"{' + '.join(teachers)} → {student}" if teachers else student
-
-
-def extras(noise: str, warmup_epochs: int) -> list[str]:
-    """What a title says beside the models, where there is any."""
-    return [f"{noise} noise"] * (noise != "none") + [f"warm-up {warmup_epochs}"] * bool(warmup_epochs)
-
-
-def shortened(text: str, size: int) -> str:
-    """The first ``size`` bytes of ``text``, as far as they are whole letters: file systems count bytes."""
-    return text.encode("utf-8")[:size].decode("utf-8", "ignore")
-
-
-def versions() -> dict[str, str]:
-    """The versions that a result depends on."""
-    from importlib.metadata import version
-
-    return {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
-
-
-def processor() -> str:
-    """The name of the one at hand."""
-    with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def machine() -> dict[str, str | int]:
-    """What a time depends on beside the program."""
-    return {"processor": processor(), "cores": os.cpu_count() or 1, "system": platform.system()}
-
-
-def git_revision() -> str | None:
-    """The commit of the checkout this runs from, marked where files differ from it; None outside a checkout."""
-    here = Path(__file__).parent
-    try:
-        command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-        tracked = ["git", "-C", str(here), "ls-files", "--error-unmatch", Path(__file__).name]
-        subprocess.run(tracked, check=True, capture_output=True)  # noqa: S603
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()  # noqa: S603
-    except (OSError, subprocess.CalledProcessError):
-        return None

@@ -9,9 +9,10 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.object_type import ObjectType
 from omegaconf import DictConfig
+from rich.markup import escape
 
 from kd_lab import doors, settings, sweeps, terminal, words
-from kd_lab.results import Result
+from kd_lab.results import Result, percentages
 
 INTERRUPTED = "interrupted; the same command goes on from the last checkpoint"
 
@@ -22,8 +23,29 @@ def run(config: DictConfig) -> float | None:
         return sweeps.job(config, lambda: _train(config, one_of_many=True))
     with doors.one_line_errors(debug=settings.says_yes(config.get("debug")), interrupted=INTERRUPTED):
         result = _train(config)
-    terminal.show(result)
+    show(result)
     return result.student.validation.accuracy
+
+
+def show(result: Result) -> None:
+    """The result as a small table, its warnings, and where everything is."""
+    table = terminal.ruled(["", "model"], ["valid. %", "test %", "before %", "parameters", "smaller"], result.name)
+    for teacher in result.teachers:
+        before = f"{100 * teacher.accuracy_before:.2f}"
+        table.add_row("teacher", escape(teacher.name), *percentages(teacher), before, f"{teacher.parameters:,}")
+    if result.ensemble and len(result.teachers) > 1:
+        table.add_row("teachers", f"mean of {len(result.teachers)}", *percentages(result.ensemble))
+    student, smaller = result.student, f"{result.times_smaller:.1f}×" if result.times_smaller else ""
+    table.add_row("student", escape(student.name), *percentages(student), "", f"{student.parameters:,}", smaller)
+    terminal.console.print(table)
+    harder = [f"{scores.noise} {scores.p:g}: {100 * scores.accuracy:.2f}" for scores in result.under_noise]
+    terminal.say(f"student's test % under noise: {', '.join(harder)}")
+    for warning in result.warnings:
+        terminal.say(f"warning: {warning}")
+    updates = f", {result.teacher_updates} teacher updates" if result.teacher_updates else ""
+    epochs = f"best after epoch {result.best_epoch} of {result.epochs}"
+    terminal.say(f"{result.method}: {result.steps} steps{updates}, {epochs}, {result.seconds:.0f} s")
+    terminal.say(f"everything is in {result.folder}")
 
 
 def _train(config: DictConfig, *, one_of_many: bool = False) -> Result:

@@ -52,7 +52,7 @@ class Method(Section, extra="allow"):
     quiz_batches: Count = 1
 
     def arguments(self) -> dict[str, Any]:
-        """What the method's own file sets for its class, and nothing else."""
+        """What the method's own file and the command line set for its class, and nothing else."""
         return self.model_dump(exclude_unset=True, exclude={"name", "target", "uses_teachers", *OF_THE_DATA})
 
 

@@ -16,7 +16,7 @@ from scipy import optimize, stats
 
 Array = NDArray[Any]
 
-LEVEL = 0.95
+CONFIDENCE = 0.95
 POWER = 0.8
 SAME = 1e-9
 """Accuracies that are nearer to each other than this are the same: no test set has a billion rows."""
@@ -28,10 +28,10 @@ class Mean:
 
     Attributes:
         mean: of the values.
-        low, high: the t interval of confidence ``LEVEL``; NaN for a single value and where all values are the same.
+        low, high: the t interval of ``CONFIDENCE``; NaN for a single value and where all values are the same.
         p: of the two-sided t-test against 0; NaN in the same places.
         detectable: how far from 0 a true mean must be to be told from it by n values that vary as these do, with
-            p < 1 - ``LEVEL``, in ``POWER`` of all cases (the minimum detectable effect); NaN in the same places.
+            p < 1 - ``CONFIDENCE``, in ``POWER`` of all cases (the minimum detectable effect); NaN in the same places.
     """
 
     mean: Array
@@ -48,7 +48,7 @@ def mean_of(values: Array) -> Mean:
     varies = np.asarray(np.ptp(values, axis=-1) > SAME)
     if varies.any():
         found = stats.ttest_1samp(values[varies], 0.0, axis=-1)
-        interval = found.confidence_interval(LEVEL)
+        interval = found.confidence_interval(CONFIDENCE)
         low[varies], high[varies], p[varies] = interval.low, interval.high, found.pvalue
         detectable[varies] = _noncentrality(values.shape[-1] - 1) * stats.sem(values[varies], axis=-1)
     return Mean(mean, low, high, p, detectable)
@@ -57,17 +57,17 @@ def mean_of(values: Array) -> Mean:
 @lru_cache
 def _noncentrality(freedom: int) -> float:
     """How many standard errors from 0 a t-test finds in ``POWER`` of all cases."""
-    least = float(stats.t.isf((1 - LEVEL) / 2, freedom))
+    least = float(stats.t.isf((1 - CONFIDENCE) / 2, freedom))
     # That it is found on the wrong side of 0 happens in less than one case in a million.
     return float(optimize.brentq(lambda errors: stats.nct.sf(least, freedom, errors) - POWER, least, 5 * least))
 
 
 def share(successes: int, rows: int) -> tuple[float, float]:
-    """Wilson's interval of confidence ``LEVEL`` for the share of ``rows``, in [0, 1], that ``successes`` are.
+    """Wilson's interval of confidence ``CONFIDENCE`` for the share of ``rows``, in [0, 1], that ``successes`` are.
 
     Probable Inference, the Law of Succession, and Statistical Inference (JASA 22, 1927).
     """
-    found = stats.binomtest(successes, rows).proportion_ci(LEVEL, "wilson")
+    found = stats.binomtest(successes, rows).proportion_ci(CONFIDENCE, "wilson")
     return float(found.low), float(found.high)
 
 
@@ -91,7 +91,7 @@ def together(groups: Sequence[Array]) -> Mean:
     if not freedom or squares < SAME**2:
         return Mean(mean, *(np.full((), np.nan) for _ in range(4)))
     error = math.sqrt(squares / freedom * sum(1 / len(values) for values in groups)) / len(groups)
-    half = stats.t.isf((1 - LEVEL) / 2, freedom) * error
+    half = stats.t.isf((1 - CONFIDENCE) / 2, freedom) * error
     p = 2 * stats.t.sf(abs(float(mean)) / error, freedom)
     return Mean(mean, mean - half, mean + half, np.asarray(p), np.asarray(_noncentrality(freedom) * error))
 
@@ -136,7 +136,7 @@ def over_rows(differences: Array, clusters: Array) -> tuple[float, float]:
         clusters: [R], the cluster of each row; rows of one cluster are taken to vary together.
 
     Returns:
-        Low and high of confidence ``LEVEL``; of a single seed for other rows alone, both the mean if nothing varies.
+        Low and high of ``CONFIDENCE``; of a single seed for other rows alone, both the mean if nothing varies.
     """
     mean = float(differences.mean())
     _, cluster = np.unique(clusters, return_inverse=True)
@@ -147,5 +147,5 @@ def over_rows(differences: Array, clusters: Array) -> tuple[float, float]:
     variance = max(varies.sum() - np.square(errors).sum(), *varies)
     if variance < SAME**2:
         return mean, mean
-    half = math.sqrt(variance) * stats.t.isf((1 - LEVEL) / 2, variance**2 / (varies**2 / freedom).sum())
+    half = math.sqrt(variance) * stats.t.isf((1 - CONFIDENCE) / 2, variance**2 / (varies**2 / freedom).sum())
     return mean - half, mean + half

@@ -40,7 +40,7 @@ class StopRequest:
 
 @contextmanager
 def between_steps(trainer: Trainer, request: StopRequest | None = None) -> Iterator[None]:
-    """What ends a fit or an evaluation inside becomes KeyboardInterrupt, and signals mean afterwards what they meant.
+    """A signal that ends a fit or an evaluation within is a KeyboardInterrupt outside; its handlers are put back.
 
     Lightning itself exits on Ctrl-C, and ignores it from then on.
 

@@ -8,6 +8,7 @@ import shlex
 import sys
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -22,12 +23,13 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from pydantic import ValidationError
+from rich.markup import escape
 from yaml import YAMLError
 
-from kd_lab import results, settings, terminal
+from kd_lab import files, naming, settings, terminal
 from kd_lab.errors import BusyError, UserError
 from kd_lab.outcomes import SWEEP, Outcome, Sweep, outcomes, own_folder, sweep_of
-from kd_lab.results import Result
+from kd_lab.results import Result, percentages
 from kd_lab.search import Search
 
 BROKEN = "cannot_be_composed"
@@ -39,7 +41,7 @@ class Table(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Refuse a sweep of no jobs, and let a job that cannot be composed fail alone: Hydra would end the sweep."""
         try:
-            results.refuse_unwritable(Path(config.output_dir))
+            files.refuse_unwritable(Path(config.output_dir))
             jobs = _count(config)
             folder = own_folder(Path(config.hydra.sweep.dir))
             Sweep(jobs=jobs).write(folder)
@@ -165,7 +167,7 @@ def show(folder: Path) -> bool:
     jobs = sweep.jobs if sweep else len(so_far)
     varied = _varied([outcome.words for outcome in so_far])
     ended = [(words, outcome, outcome.result) for words, outcome in zip(varied, so_far, strict=True)]
-    terminal.show_sweep([(words.removeprefix("experiment="), result) for words, _, result in ended if result])
+    show_results([(words.removeprefix("experiment="), result) for words, _, result in ended if result])
     for words, outcome, result in ended:
         if not result:
             reason = outcome.error or f"{outcome.folder} holds no readable result"
@@ -173,6 +175,24 @@ def show(folder: Path) -> bool:
     if len(so_far) < jobs:
         terminal.complain(f"{jobs - len(so_far)} of {jobs} jobs have not ended; the same command goes on")
     return sweep is None or len(so_far) < jobs or not all(result for *_, result in ended)
+
+
+def show_results(rows: Sequence[tuple[str, Result]]) -> None:
+    """One table, in which each result comes after the words that tell its job from the others; and the warnings."""
+    if not rows:
+        terminal.say("no results")
+        return
+    count = f"{len(rows)} results" if len(rows) > 1 else "1 result"
+    table = terminal.ruled(["job", "teachers → student"], ["valid. %", "test %", "teachers %", "seconds"], count)
+    for words, result in rows:
+        teachers = f"{100 * result.ensemble.test.accuracy:.2f}" if result.ensemble else ""
+        models = naming.pair([teacher.name for teacher in result.teachers], result.student.name)
+        figures = [*percentages(result.student), teachers, f"{result.seconds:.0f}"]
+        table.add_row(escape(words), escape(models), *figures)
+    terminal.console.print(table)
+    warned = Counter(warning for _, result in rows for warning in result.warnings)
+    for warning, jobs in warned.items():
+        terminal.say(f"warning ({jobs} {'jobs' if jobs > 1 else 'job'}): {warning}")
 
 
 def show_best(folder: Path) -> None:

@@ -34,7 +34,7 @@ def exact_tangent(function: Logits, parameters: Parameters, direction: Parameter
     return tangent.detach()
 
 
-def transposed(
+def double_backward(
     logits: Tensor, parameters: Parameters, cotangent: Tensor
 ) -> tuple[tuple[Tensor, ...], Callable[[Parameters], Tensor]]:
     """The gradient of ⟨``logits``, ``cotangent``⟩, and the function that turns a direction into the tangent along it.
@@ -69,7 +69,7 @@ def difference_tangent(function: Logits, parameters: Parameters, direction: Para
     return (ahead - behind) * (norm / (2 * epsilon))
 
 
-def less_mean(tangents: Sequence[Tensor], add_up: Callable[[Sequence[Tensor]], None]) -> list[Tensor]:
+def minus_mean(tangents: Sequence[Tensor], add_up: Callable[[Sequence[Tensor]], None]) -> list[Tensor]:
     """Tangents of the parts of a batch, [B, C] each, less their mean over all rows.
 
     Args:

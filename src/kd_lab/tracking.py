@@ -10,7 +10,8 @@ from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from torch import Tensor
 
 from kd_lab import terminal
-from kd_lab.results import Result, pair
+from kd_lab.naming import pair
+from kd_lab.results import Result
 from kd_lab.sections import flat
 from kd_lab.settings import Settings
 

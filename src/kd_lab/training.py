@@ -18,6 +18,7 @@ from kd_lab import (
     findings,
     machine,
     models,
+    naming,
     precision,
     quiet,
     rank,
@@ -226,7 +227,7 @@ class Training:
         self.student.save(folder / "student")
         if self.teachers is not None and self.method.teachers_learn:
             for place, teacher in enumerate(self.teachers):
-                teacher.save(folder / results.teacher_folder(place, teacher.name))
+                teacher.save(folder / naming.teacher_folder(place, teacher.name))
         sentences = {name: run.sentences(name) for name in answers}
         evaluation.write_predictions(folder / "predictions", answers, run.rows.label_names, sentences)
         (folder / "splits.json").write_text(json.dumps(dict(run.splits.items())) + "\n", encoding="utf-8")

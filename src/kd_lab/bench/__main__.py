@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from kd_lab import doors, results, terminal
+from kd_lab import doors, environment, files, terminal
 from kd_lab.bench import processes, table
 from kd_lab.bench.table import Line
 from kd_lab.bench.variants import ROWS, read
@@ -36,7 +36,7 @@ def run(words: Sequence[str]) -> Path:
     """Measure what ``words`` ask for; the path of the file with the figures."""
     bench, variants = read(words)
     folder = variants[0].settings.output_dir / table.FOLDER
-    results.refuse_unwritable(folder)
+    files.refuse_unwritable(folder)
     before = table.earlier(folder, words, bench.against)
     lines = [Line(row=v.row, axes=list(v.axes), rows_a_step=v.settings.batch_size) for v in variants]
     path = folder / f"{datetime.now():%Y-%m-%d_%H-%M-%S}.json"
@@ -54,7 +54,8 @@ def _tell(words: Sequence[str], lines: Sequence[Line], path: Path, before: tuple
 
     table.show(lines, before[1] if before else None)
     table.show_passes(lines)
-    file = table.BenchFile(machine=results.machine(), versions=results.versions(), words=list(words), lines=list(lines))
+    machine, versions = environment.machine(), environment.versions()
+    file = table.BenchFile(machine=machine, versions=versions, words=list(words), lines=list(lines))
     file.write(path)
     picture.draw(lines, path.with_suffix(".png"))
     if before:

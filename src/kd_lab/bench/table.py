@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel, ValidationError
 from rich.markup import escape
 
-from kd_lab import results, terminal
+from kd_lab import environment, files, terminal
 from kd_lab.errors import UserError
 
 FOLDER = "bench"
@@ -83,7 +83,7 @@ class BenchFile(BaseModel):
     def write(self, path: Path) -> None:
         """Whole or not at all."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        results.write_whole(path, self.model_dump_json(indent=2) + "\n")
+        files.write_whole(path, self.model_dump_json(indent=2) + "\n")
 
 
 def earlier(folder: Path, words: Sequence[str], against: Path | None) -> tuple[Path, BenchFile] | None:
@@ -99,7 +99,7 @@ def earlier(folder: Path, words: Sequence[str], against: Path | None) -> tuple[P
             if against:
                 raise UserError(f"bench.against={against}: should be the file of an earlier bench") from error
             continue
-        if against or (file.machine, _plain(file.words)) == (results.machine(), _plain(words)):
+        if against or (file.machine, _plain(file.words)) == (environment.machine(), _plain(words)):
             return path, file
     return None
 

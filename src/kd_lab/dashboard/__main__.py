@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from kd_lab import doors, results, settings, terminal
+from kd_lab import doors, files, settings, terminal
 from kd_lab.errors import UserError
 from kd_lab.sections import Section
 
@@ -77,7 +77,7 @@ def read(words: Sequence[str]) -> Request:
     folder = Path(names[0]) if names else checked.output_dir
     if names and not folder.is_dir():
         raise UserError(f"{folder}: there is no such folder of runs")
-    results.refuse_unwritable(checked.output_dir)
+    files.refuse_unwritable(checked.output_dir)
     return Request(folder, entity, checked.logger.project, checked.output_dir / "dashboard", named)
 
 
@@ -91,7 +91,7 @@ def make(request: Request) -> None:
     request.written.mkdir(parents=True, exist_ok=True)
     for name, build in definition.BUILD.items():
         text = json.dumps(definition.as_json(build(request.entity, request.project)), indent=2, ensure_ascii=False)
-        results.write_whole(request.written / f"{name}.json", text + "\n")
+        files.write_whole(request.written / f"{name}.json", text + "\n")
     terminal.say(f"workspace.json and report.json are in {request.written}")
     unsynced = offline_runs(request.folder)
     if not saving.logged_in():

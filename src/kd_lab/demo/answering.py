@@ -66,7 +66,7 @@ class Answer:
         text: that was read.
         said: in the order of the models.
         parts: of the text, in order.
-        whose: the role of the model whose answer the parts moved.
+        whose: the answer that the parts moved.
         at_a_time: words that a part holds, but for the last.
         disagreements, notes: lines.
     """

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kd_lab import catalogue, results
+from kd_lab import catalogue, naming, results
 from kd_lab.errors import UserError
 from kd_lab.results import Result
 
@@ -48,7 +48,7 @@ def choose(names: Sequence[str], output_dir: Path) -> list[Candidate]:
         run = results.read(Path(name))
         teachers = list(_teachers(run)) if run else []
         taught |= {teacher.name: teacher for teacher in teachers}
-        shown = _shown(run.student.name) if run else Path(name).name
+        shown = naming.plain(run.student.name) if run else Path(name).name
         chosen[name] = Candidate(_role(name, run), name, shown, [teacher.name for teacher in teachers])
     room = MOST - len(chosen)
     others = [teacher for name, teacher in taught.items() if name not in chosen][:room]
@@ -99,18 +99,11 @@ def _teachers(run: Result) -> Iterator[Candidate]:
     """Each teacher as it was before it taught, where the run that made it is there; else what the run kept of it."""
     for place, teacher in enumerate(run.teachers):
         made = run.folder.parent / teacher.made_by if teacher.made_by else None
-        kept = run.folder / results.teacher_folder(place, teacher.name)
+        kept = run.folder / naming.teacher_folder(place, teacher.name)
         if made and results.read(made):
-            yield Candidate(TEACHER, _absolute(str(made)), _shown(teacher.name))
+            yield Candidate(TEACHER, _absolute(str(made)), naming.plain(teacher.name))
         elif kept.is_dir():
-            yield Candidate(TEACHER, _absolute(str(kept)), _shown(teacher.name))
-
-
-def _shown(name: str) -> str:
-    # It imports numpy, after what can be refused.
-    from kd_lab.report.runs import plain
-
-    return plain(name)
+            yield Candidate(TEACHER, _absolute(str(kept)), naming.plain(teacher.name))
 
 
 def _absolute(name: str) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from kd_lab import downloads, finished, predicting, sources
+from kd_lab import files, finished, predicting, sources
 from kd_lab.export import runtimes
 from kd_lab.export.record import PATHS, Format, Order, Weights
 from kd_lab.finished import Finished
@@ -72,7 +72,7 @@ def check(folder: Path, kind: Format, rows: Rows, order: Order) -> Weights:
         format=kind,
         path=PATHS[kind],
         bytes=path.stat().st_size,
-        sha256=downloads.sha256_of(path),
+        sha256=files.sha256_of(path),
         difference=float(np.abs(said - rows.logits).max()),
         accuracy=accuracy,
         agreement=float((said.argmax(axis=1) == rows.logits.argmax(axis=1)).mean()),

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from kd_lab import results, terminal
+from kd_lab import environment, files, results, terminal
 from kd_lab.errors import UserError
 from kd_lab.export import record
 from kd_lab.export.record import FORMATS, Export, Format, Order, Scale, Weights
@@ -41,7 +41,7 @@ def make(found: Finished, order: Order, words: Sequence[str]) -> tuple[Path, Exp
         UserError: if the data or the model cannot be had.
     """
     identity = found.checkpoint.identity()
-    name = results.shortened(found.checkpoint.name.replace("/", "-"), 150)
+    name = files.shortened(found.checkpoint.name.replace("/", "-"), 150)
     folder = found.settings.output_dir / record.FOLDER / f"{name}_{identity[:8]}"
     known = record.read(folder)
     same = known is not None and known.identity == identity and known.order.rows == order.rows
@@ -52,7 +52,7 @@ def make(found: Finished, order: Order, words: Sequence[str]) -> tuple[Path, Exp
             terminal.say(f"found finished: {folder}")
             return folder, known
         order = order.model_copy(update={"format": tuple(kind for kind in FORMATS if kind in {*kept, *order.format})})
-    results.refuse_unwritable(folder.parent)
+    files.refuse_unwritable(folder.parent)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".unfinished-") as scratch:
         work = Path(scratch) / "export"
@@ -92,10 +92,10 @@ def _write(found: Finished, identity: str, order: Order, words: Sequence[str], f
         order=order,
         weights=weights,
         command=" ".join(shlex.join(["python", "-m", "kd_lab.export", *words]).split()),
-        versions=results.versions() | versions(order.format),
+        versions=environment.versions() | versions(order.format),
     )
     export.write(folder)
-    results.write_whole(folder / record.CARD, card.text(found, export, run))
+    files.write_whole(folder / record.CARD, card.text(found, export, run))
     return export
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
-from kd_lab import downloads, results
+from kd_lab import files
 from kd_lab.sections import Count, NotNegative, Section, listed
 
 FOLDER = "exports"
@@ -101,7 +101,7 @@ class Export(BaseModel):
 
     def write(self, folder: Path) -> None:
         """As export.json, whole or not at all."""
-        results.write_whole(folder / FILE, self.model_dump_json(indent=2) + "\n")
+        files.write_whole(folder / FILE, self.model_dump_json(indent=2) + "\n")
 
 
 def read(folder: Path) -> Export | None:
@@ -116,4 +116,4 @@ def holds(export: Export, folder: Path, kind: str) -> bool:
     """Whether the format ``kind`` is in the export, and is what was written there."""
     weights = export.of(kind)
     path = folder / weights.path if weights else folder
-    return weights is not None and path.is_file() and downloads.sha256_of(path) == weights.sha256
+    return weights is not None and path.is_file() and files.sha256_of(path) == weights.sha256

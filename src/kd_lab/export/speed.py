@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BeforeValidator, Field
 
-from kd_lab import doors, finished, memory, results, terminal, turns
+from kd_lab import doors, environment, finished, memory, terminal, turns
 from kd_lab.export import making, speeds
 from kd_lab.export.record import Export, Order
 from kd_lab.export.speeds import Line
@@ -158,10 +158,10 @@ def _in_a_fresh_process(folder: Path, kind: str, threads: int, texts: Sequence[s
 
 def _tell(race: Race, lines: Sequence[Line], texts: Sequence[str], path: Path) -> None:
     words = sum(len(text.split()) for text in texts) / len(texts)
-    versions = results.versions() | making.versions(race.order.format)
+    versions = environment.versions() | making.versions(race.order.format)
     path.parent.mkdir(parents=True, exist_ok=True)
     speeds.SpeedFile(
-        machine=results.machine(),
+        machine=environment.machine(),
         versions=versions,
         words=race.words,
         sentences=len(texts),

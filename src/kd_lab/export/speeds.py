@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel
 from rich.markup import escape
 
-from kd_lab import results, terminal
+from kd_lab import files, terminal
 from kd_lab.export.record import Format
 
 RUNTIMES = {"folder": "torch", "onnx": "ONNX", "int8": "ONNX int8"}
@@ -66,7 +66,7 @@ class SpeedFile(BaseModel):
 
     def write(self, path: Path) -> None:
         """Whole or not at all."""
-        results.write_whole(path, self.model_dump_json(indent=2) + "\n")
+        files.write_whole(path, self.model_dump_json(indent=2) + "\n")
 
 
 def faster(line: Line, lines: Sequence[Line]) -> float | None:
@@ -120,7 +120,7 @@ def draw(lines: Sequence[Line], path: Path) -> None:
         left.barh(places, medians, color="#0072B2", label="p50")
         left.plot(tails, places, "|", color="#D55E00", markersize=12, markeredgewidth=2, label="p95")
         left.set_xlabel(f"milliseconds a sentence, {fewest} thread{'s' * (fewest > 1)}")
-        left.set_yticks(places, [f"{results.shortened(x.model, 40)}  {RUNTIMES[x.format]}" for x in shown])
+        left.set_yticks(places, [f"{files.shortened(x.model, 40)}  {RUNTIMES[x.format]}" for x in shown])
         left.invert_yaxis()
         left.legend(frameon=False, fontsize="small")
         right.barh(places, [x.bytes / 1e6 for x in shown], color="#009E73")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from kd_lab import doors, results, terminal
+from kd_lab import doors, files, terminal
 from kd_lab.errors import UserError
 from kd_lab.sections import Section
 
@@ -104,14 +104,14 @@ def report(request: Request) -> Path:
     folder = request.folder / FOLDER
     folder.mkdir(exist_ok=True)
     every = [*(table for group in own for table in group), *of_files]
-    results.write_whole(folder / "report.md", rendering.markdown(title, [*every, *printed], lists))
+    files.write_whole(folder / "report.md", rendering.markdown(title, [*every, *printed], lists))
     rows = tables.csv_rows([f for group in found for f in group], in_files, known)
-    results.write_whole(folder / "report.csv", rendering.comma_separated(rows))
-    results.write_whole(folder / "report.tex", rendering.latex([*every, *printed]))
+    files.write_whole(folder / "report.csv", rendering.comma_separated(rows))
+    files.write_whole(folder / "report.tex", rendering.latex([*every, *printed]))
     rendering.show(every, lists)
     drawn = [gallery.draw(g, split) for g in gathered.groups]
     others = [*((table, exported.draw(exports)) for table in of_files), *((table, []) for table in printed)]
-    results.write_whole(folder / "report.html", page.write(title, own, drawn, others, lists))
+    files.write_whole(folder / "report.html", page.write(title, own, drawn, others, lists))
     terminal.say(f"the report is in {folder}: report.html, report.md, report.csv, report.tex")
     return folder
 

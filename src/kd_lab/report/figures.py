@@ -5,11 +5,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from statistics import fmean, stdev
 
+from kd_lab.naming import plain, without_seed
 from kd_lab.report import comparing, published
 from kd_lab.report.comparing import Comparison, Spread
 from kd_lab.report.gathering import Group, Setting
 from kd_lab.report.published import Published
-from kd_lab.report.runs import plain, without_seed
 
 Figures = dict[str, str]
 """Texts by their names; what is not known is not in it."""

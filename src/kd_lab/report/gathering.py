@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kd_lab import outcomes, results
+from kd_lab import naming, outcomes, results
 from kd_lab.errors import UserError
 from kd_lab.report import runs
 from kd_lab.report.runs import Run
@@ -161,8 +161,8 @@ def _labels(found: Sequence[Run]) -> list[str]:
 
 
 def _name(run: Run) -> str:
-    who = results.pair(run.teachers, run.student)
-    return ", ".join([f"{run.result.method}: {who}", *results.extras(run.result.noise, run.result.warmup_epochs)])
+    who = naming.pair(run.teachers, run.student)
+    return ", ".join([f"{run.result.method}: {who}", *naming.extras(run.result.noise, run.result.warmup_epochs)])
 
 
 def _value(value: Any) -> str:

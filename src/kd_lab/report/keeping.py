@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from kd_lab import results
+from kd_lab import files
 from kd_lab.report import answers
 from kd_lab.report.runs import Run
 
@@ -25,7 +25,7 @@ def keep(runs: Sequence[Run], place: Path) -> None:
         result, folder = run.result, place / run.result.folder.name
         folder.mkdir(parents=True, exist_ok=True)
         config = yaml.safe_load((result.folder / "config.yaml").read_text(encoding="utf-8"))
-        results.write_whole(folder / "config.yaml", yaml.safe_dump(_without_places(config), sort_keys=False))
+        files.write_whole(folder / "config.yaml", yaml.safe_dump(_without_places(config), sort_keys=False))
         with suppress(FileNotFoundError):  # then it has no curves, as in any report
             shutil.copyfile(result.folder / "metrics.csv", folder / "metrics.csv")
         for split, those in run.answers.items():

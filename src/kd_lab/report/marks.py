@@ -9,12 +9,12 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from kd_lab.naming import plain
 from kd_lab.report import comparing, drawing, figures
 from kd_lab.report.comparing import Comparison
 from kd_lab.report.drawing import INK
 from kd_lab.report.gathering import Setting
 from kd_lab.report.pictures import Numbered, Picture, counts, legend, seeds
-from kd_lab.report.runs import plain
 
 CHARACTERS = 50  # of a label on one line
 LINE, ROW = 10.0, 16.0  # points: a line of a label, and the marks below it

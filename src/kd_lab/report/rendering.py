@@ -5,9 +5,7 @@ import io
 import re
 from collections.abc import Sequence
 
-from rich import box
 from rich.markup import escape
-from rich.table import Table as RichTable
 
 from kd_lab import terminal
 from kd_lab.report.tables import WORDS, Table
@@ -96,7 +94,7 @@ def comma_separated(rows: Sequence[Sequence[str]]) -> str:
 def show(tables: Sequence[Table], lists: Sequence[tuple[str, Sequence[str]]]) -> None:
     """On the terminal."""
     for table in tables:
-        shown = RichTable(title=escape(table.title), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        shown = terminal.ruled((), (), table.title)
         for heading in table.headings:
             words = heading in WORDS
             shown.add_column(escape(heading), justify="left" if words else "right", overflow="fold")

@@ -1,7 +1,6 @@
 """One finished run, read from its own files."""
 
 import csv
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,12 +11,12 @@ from typing import Any
 import yaml
 
 from kd_lab import fingerprint, results
+from kd_lab.naming import SEED_AND_HASH, plain, without_seed
 from kd_lab.report import answers
 from kd_lab.report.answers import Answers
 from kd_lab.results import Result
 from kd_lab.sections import flat
 
-SEED_AND_HASH = re.compile(r"_seed\d+_[0-9a-f]{8}")
 NEWER = {"teacher_train_on_quiz": False}
 """Settings that older runs do not name, with what those did."""
 
@@ -79,18 +78,6 @@ class Run:
         except ValueError:
             return None
         return fmean(map(abs, logged) if size else logged) if logged else None
-
-
-def plain(name: str) -> str:
-    """The name of a model: of a run's folder without its seed and digest, of plain fine-tuning only the student's."""
-    bare = without_seed(name)
-    tuned = re.fullmatch(r"finetune_(.+)_[^_]+", bare)
-    return tuned[1] if tuned and bare != name else bare
-
-
-def without_seed(text: str) -> str:
-    """``text`` without the seeds and digests that end the names of runs' folders."""
-    return SEED_AND_HASH.sub("", text)
 
 
 def read(result: Result) -> Run:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from kd_lab import doors, results, sweeps, terminal
+from kd_lab import doors, files, sweeps, terminal
 from kd_lab.errors import BusyError, UserError
 from kd_lab.outcomes import Sweep
 from kd_lab.sections import Section
@@ -75,7 +75,7 @@ def _write(name: str, keep: Path | None, path: Path, given: Sequence[str]) -> No
 def _carry_out(todo: Sequence[Job], keep: Path | None) -> None:
     """Stage by stage, seed by seed, row by row; each stage ends in a table."""
     for place in filter(None, (todo[0].settings.output_dir, keep)):
-        results.refuse_unwritable(place)
+        files.refuse_unwritable(place)
     failed = _run(todo, keep)
     for folder in dict.fromkeys(job.folder for job in todo):
         terminal.say(folder.name)

@@ -10,7 +10,7 @@ from kd_lab.report.pictures import Picture
 from kd_lab.report.rendering import in_markdown, of_table
 from kd_lab.study.plans import Stage
 
-LEVEL = 0.05
+ALPHA = 0.05
 
 
 @dataclass(frozen=True)
@@ -95,9 +95,9 @@ def _figures(one: Comparison) -> str:
 def _verdict(first: str, one: Comparison) -> str:
     if one.p is None:
         return ""
-    if one.p >= LEVEL:
+    if one.p >= ALPHA:
         return ": **no difference was found**"
-    but = [] if one.p_holm is None or one.p_holm < LEVEL else ["not after Holm's correction"]
+    but = [] if one.p_holm is None or one.p_holm < ALPHA else ["not after Holm's correction"]
     if one.over_rows and one.over_rows[0] <= 0 <= one.over_rows[1]:
         but.append("for other rows too the interval holds 0")
     doubts = f" ({'; '.join(but)})" if but else ""
@@ -106,12 +106,12 @@ def _verdict(first: str, one: Comparison) -> str:
 
 def _corrected(one: Comparison) -> str:
     """What would be taken for a finding is said with Holm's correction at once: the split is not the one of record."""
-    shown = one.p is not None and one.p < LEVEL and one.p_holm is not None
+    shown = one.p is not None and one.p < ALPHA and one.p_holm is not None
     return f" (p = {figures.probability(one.p_holm)} after Holm's correction)" if shown and one.p_holm else ""
 
 
 def _better(one: Comparison | None) -> bool:
-    return one is not None and one.p is not None and one.p < LEVEL and one.difference > 0
+    return one is not None and one.p is not None and one.p < ALPHA and one.difference > 0
 
 
 def _claim(claim: str, needed: Sequence[str], better: Collection[str]) -> str:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from kd_lab import locks, results
+from kd_lab import files, locks, results
 from kd_lab.errors import UserError
 from kd_lab.experiment import carry_out
 from kd_lab.planning import Plan, plan
@@ -35,14 +35,14 @@ def result_of(job: Job, keep: Path | None) -> Result:
     place = keep / job.folder.name
     row = place / run.folder.name / ROW
     if result := _kept(run, place):
-        results.write_whole(row, job.row + "\n")  # a process may have ended between the two files
+        files.write_whole(row, job.row + "\n")  # a process may have ended between the two files
         return result
     # Seconds of imports, where something is kept.
     from kd_lab.report import keeping, runs
 
     result = _kept_anywhere(run, keep) or carry_out(run, one_of_many=True, wait=False)
     keeping.keep([runs.read(result)], place)
-    results.write_whole(row, job.row + "\n")
+    files.write_whole(row, job.row + "\n")
     return result
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from kd_lab import results, terminal
+from kd_lab import files, terminal
 from kd_lab.report import drawing, figures, gallery, tables
 from kd_lab.report.gathering import Group
 from kd_lab.report.pictures import Picture
@@ -40,7 +40,7 @@ def write(name: str, keep: Path, path: Path, given: Sequence[str]) -> None:
     # What answers stands first, what chose the settings below.
     for one in sorted((one for one in stages if one.groups), key=lambda one: not one.stage.questions):
         parts += [f"## {one.name}", *_stage(one, path.parent), *_commands(plan, one, given)]
-    results.write_whole(path, "\n\n".join(parts) + "\n")
+    files.write_whole(path, "\n\n".join(parts) + "\n")
     terminal.say(f"the page of {sum(len(one.runs) for one in stages)} runs is {path}")
 
 
@@ -114,7 +114,7 @@ def _commands(plan: Plan, one: Kept, given: Sequence[str]) -> Iterator[str]:
 def _shown(picture: Picture, place: Path, key: str, beside: Path) -> Iterator[str]:
     """``picture`` as a file of its own in ``place``, and what shows it on a page in the folder ``beside``."""
     path = place / f"{key}-{picture.title.lower().replace(' ', '-')}.svg"
-    results.write_whole(path, drawing.alone(picture.svg, picture.legend))
+    files.write_whole(path, drawing.alone(picture.svg, picture.legend))
     yield f"![{in_markdown(picture.title)}]({quote(Path(os.path.relpath(path, beside)).as_posix())})"
     yield in_markdown(picture.caption)
 
