@@ -14,7 +14,7 @@ import torch
 from chromium import CHROMIUM
 from torch import nn
 
-from kd_lab import catalogue, experiment, models, quiet, settings, sources, splits
+from kd_lab import catalogue, composition, experiment, models, quiet, sources, splits
 from kd_lab.data import TextDataModule
 from kd_lab.models import Classifier
 from kd_lab.results import Result
@@ -59,7 +59,7 @@ def quickstart(tmp_path_factory: pytest.TempPathFactory) -> Result:
     threads = torch.get_num_threads()
     torch.set_num_threads(os.cpu_count() or 1)
     try:
-        return experiment.train(settings.check(settings.compose(words)))
+        return experiment.train(composition.settings_of(words))
     finally:
         torch.set_num_threads(threads)
 
@@ -70,7 +70,7 @@ def compose(tmp_path: Path) -> Callable[..., Settings]:
 
     def make(*words: str, experiment: str = "smoke") -> Settings:
         quietly = ["trainer.enable_progress_bar=false", f"output_dir={tmp_path / 'outputs'}"]
-        return settings.check(settings.compose([f"experiment={experiment}", *quietly, *words]))
+        return composition.settings_of([f"experiment={experiment}", *quietly, *words])
 
     return make
 
@@ -78,7 +78,7 @@ def compose(tmp_path: Path) -> Callable[..., Settings]:
 @pytest.fixture
 def classifier() -> Callable[..., Classifier]:
     """A random classifier, with a given probability in every dropout."""
-    known = settings.check(settings.compose(["experiment=smoke"])).models
+    known = composition.settings_of(["experiment=smoke"]).models
 
     def make(kind: str, seed: int = 0, dropout: float = 0.0) -> Classifier:
         torch.manual_seed(seed)
@@ -96,7 +96,7 @@ def toy_data() -> Callable[..., TextDataModule]:
     """The toy sentences, for given models."""
 
     def make(members: Sequence[Classifier], rows: int = 200, **options: object) -> TextDataModule:
-        data = settings.check(settings.compose(["data=toy", f"data.rows={rows}", "experiment=smoke"])).data
+        data = composition.settings_of(["data=toy", f"data.rows={rows}", "experiment=smoke"]).data
         table = sources.load(data)
         cut = splits.cut(table.texts, table.labels, data.sizes, data.holdout, data.seed)
         return TextDataModule(table, cut, [member.encoder for member in members], **options)  # type: ignore[arg-type]

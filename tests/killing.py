@@ -20,7 +20,7 @@ from pathlib import Path
 
 os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 
-from kd_lab import experiment, results, settings, training
+from kd_lab import composition, experiment, results, training
 
 SMALL = ("experiment=smoke", "teacher_epochs=2", "logger=csv", "trainer.enable_progress_bar=false")
 METHODS = (
@@ -45,7 +45,7 @@ def start(words: tuple[str, ...], folder: Path) -> int:
         with (folder.parent / f"{folder.name}.log").open("a") as log:
             os.dup2(log.fileno(), 1)
             os.dup2(log.fileno(), 2)
-            experiment.train(settings.check(settings.compose([*SMALL, *words, f"output_dir={folder}"])))
+            experiment.train(composition.settings_of([*SMALL, *words, f"output_dir={folder}"]))
             status = 0
     except BaseException:
         traceback.print_exc()

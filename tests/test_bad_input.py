@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from safetensors.torch import load_file, save_file
 from shell import kd_lab, timed
 
-from kd_lab import catalogue, experiment, planning, settings
+from kd_lab import catalogue, composition, experiment, planning, settings
 from kd_lab.errors import UserError
 from kd_lab.settings import Settings
 
@@ -196,7 +196,7 @@ def test_a_bad_word_is_refused_in_one_line_within_two_seconds(words: str, tmp_pa
 def test_a_bad_word_is_named(words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError) as caught:
-        str(planning.plan(settings.check(settings.compose(words.split()), words.split())).fingerprint)
+        str(planning.plan(settings.check(composition.compose(words.split()), words.split())).fingerprint)
     assert "\n" not in str(caught.value)
     assert says_what_is_wrong(str(caught.value), words)
     assert list(tmp_path.iterdir()) == []

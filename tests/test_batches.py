@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.utils.data import Dataset
 
-from kd_lab import settings
+from kd_lab import composition
 from kd_lab.batching import ROWS_TOGETHER, TrainBatches, length_grouped, of_like_length, quiz_positions
 from kd_lab.data import OneAhead, TextDataModule
 from kd_lab.encoding import Batch, Encoder
@@ -192,7 +192,7 @@ def test_the_settings_of_a_run_say_how_its_rows_are_read(
     words += " noise=vocabulary noise.teacher_sees=clean method.train_on_quiz=true method.quiz_rows=3"
     bert, toy = classifier("bert"), toy_data([classifier("bert")])
     cut = Splits(train=(0, 1, 2), quiz=(3, 4, 5, 6), validation=(7,), test=(8,))
-    told = TextDataModule.of(settings.check(settings.compose(words.split())), toy.rows, cut, [bert.encoder])
+    told = TextDataModule.of(composition.settings_of(words.split()), toy.rows, cut, [bert.encoder])
     train = told.parts["train"]
     assert (told.batch_size, told.seed, told.workers) == (7, 3, 1)
     assert told.train_dataloader().num_workers == 1

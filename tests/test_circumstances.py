@@ -24,6 +24,7 @@ import torch
 import kd_lab
 from kd_lab import (
     catalogue,
+    composition,
     doors,
     downloads,
     evaluate,
@@ -32,7 +33,6 @@ from kd_lab import (
     outcomes,
     planning,
     results,
-    settings,
     shelf,
     sources,
     sweeps,
@@ -482,7 +482,7 @@ def test_two_runs_whose_names_begin_alike_are_told_apart_by_the_whole_fingerprin
     written = json.loads(path.read_text(encoding="utf-8"))
     written["fingerprint"] = written["fingerprint"][:8] + "0" * 56
     path.write_text(json.dumps(written), encoding="utf-8")
-    s = settings.check(settings.compose([*DISTIL, f"output_dir={copy.parent}"]))
+    s = composition.settings_of([*DISTIL, f"output_dir={copy.parent}"])
     assert planning.plan(s).folder == copy
     assert planning.plan(s).finished() is None
 

@@ -9,7 +9,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForSequenceClassification, DistilBertConfig
 
-from kd_lab import settings
+from kd_lab import composition
 from kd_lab.bench import estimate
 from kd_lab.errors import UserError
 from kd_lab.settings import Settings
@@ -18,7 +18,7 @@ TOY = ("models=tiny", "data=toy", "data.train=0.8", "data.quiz=0.02", "data.vali
 
 
 def composed(row: str, *words: str) -> Settings:
-    return settings.check(settings.compose([f"experiment={row}", *TOY, *words]))
+    return composition.settings_of([f"experiment={row}", *TOY, *words])
 
 
 def test_the_shapes_are_the_slides_models() -> None:
@@ -97,7 +97,7 @@ def test_the_door_prints_every_row(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     monkeypatch.setattr(sys, "argv", ["estimate", *TOY])
     estimate.main()
     said = capsys.readouterr().out
-    for row in sorted(path.stem for path in Path(settings.CONF / "experiment").glob("table*.yaml")):
+    for row in sorted(path.stem for path in Path(composition.CONF / "experiment").glob("table*.yaml")):
         assert row in said
     assert said.count("all, one after the other") == 3
     assert "which nobody has run" in said

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 import kd_lab
-from kd_lab import evaluate, finished, settings, sources, terminal
+from kd_lab import composition, evaluate, finished, sources, terminal
 from kd_lab.errors import UserError
 from kd_lab.results import Result
 
@@ -98,7 +98,7 @@ def test_noise_is_done_to_the_sentences(run: Result, asked: Any) -> None:
 
 
 def test_labels_are_matched_by_name(run: Result, asked: Any, tmp_path: Path) -> None:
-    data = settings.check(settings.compose(["experiment=smoke"])).data
+    data = composition.settings_of(["experiment=smoke"]).data
     rows = sources.load(data)
     path = tmp_path / "own.csv"
 

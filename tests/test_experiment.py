@@ -18,7 +18,18 @@ from omegaconf import OmegaConf
 from safetensors.torch import load_file
 from transformers import pipeline
 
-from kd_lab import environment, evaluation, experiment, fingerprint, machine, planning, results, settings, terminal
+from kd_lab import (
+    composition,
+    environment,
+    evaluation,
+    experiment,
+    fingerprint,
+    machine,
+    planning,
+    results,
+    settings,
+    terminal,
+)
 from kd_lab.checkpoints import Best
 from kd_lab.errors import UserError
 from kd_lab.methods.metadistil import MetaDistil
@@ -40,7 +51,7 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> Result:
         "trainer.log_every_n_steps=1",
     ]
     folder = tmp_path_factory.mktemp("smoke")
-    return experiment.train(settings.check(settings.compose([*words, f"output_dir={folder}"])))
+    return experiment.train(composition.settings_of([*words, f"output_dir={folder}"]))
 
 
 def test_each_teacher_inside_the_run_is_as_good_as_in_its_own_run(smoke: Result) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from kd_lab import catalogue, experiment, machine, models, precision, settings
+from kd_lab import catalogue, composition, experiment, machine, models, precision
 from kd_lab.data import TextDataModule
 from kd_lab.fitting import Fitting
 from kd_lab.methods.finetune import Finetune
@@ -135,7 +135,7 @@ def test_attention_is_chosen_by_the_device_that_is_used_not_by_those_there_are(
 def test_a_model_drops_as_much_as_its_own_configuration_says(kind: str) -> None:
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
-    checkpoint = catalogue.locate(f"tiny-{kind}", settings.check(settings.compose(["experiment=smoke"])).models)
+    checkpoint = catalogue.locate(f"tiny-{kind}", composition.settings_of(["experiment=smoke"]).models)
     loaded = models.load(checkpoint, ("a", "b"), 64).model
     plain = AutoModelForSequenceClassification.from_config(  # type: ignore[no-untyped-call]
         AutoConfig.from_pretrained(checkpoint.folder)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from hub_server import Hub, Repository, Trouble
 
-from kd_lab import catalogue, settings, toy
+from kd_lab import catalogue, composition, toy
 from kd_lab.hub import in_words
 
 SECONDS = 40  # for a bad day to end on a busy machine; on a quiet one, 24 at most
@@ -26,7 +26,7 @@ SST2 = ["data=sst2", "data.train=64", "data.quiz=8", "data.validation=16", "data
 PLAN = """
 import sys
 from kd_lab import planning, settings
-plan = planning.plan(settings.check(settings.compose(sys.argv[1:])))
+plan = planning.plan(composition.settings_of(sys.argv[1:]))
 print(plan.student.folder, len(plan.rows.texts), plan.rows.validation)
 """
 
@@ -34,7 +34,7 @@ print(plan.student.folder, len(plan.rows.texts), plan.rows.validation)
 @pytest.fixture(scope="module")
 def model() -> dict[str, bytes]:
     """A tiny random model's files by name, with a tokenizer trained on the toy sentences."""
-    known = settings.check(settings.compose(["experiment=smoke"])).models
+    known = composition.settings_of(["experiment=smoke"]).models
     return {path.name: path.read_bytes() for path in catalogue.locate("tiny-roberta", known).folder.iterdir()}
 
 

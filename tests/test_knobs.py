@@ -13,13 +13,13 @@ from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
 from kd_lab import building, hypergradient, quiet
+from kd_lab.composition import method_named
 from kd_lab.data import TextDataModule
 from kd_lab.encoding import Batch
 from kd_lab.losses import TOGETHER
 from kd_lab.methods.metadistil import MetaDistil
 from kd_lab.models import Classifier, TeacherEnsemble
 from kd_lab.optimization import Optimization
-from kd_lab.settings import method_named
 from kd_lab.tangent import differentiable_attention, minus_mean
 
 Make = Callable[..., Classifier]

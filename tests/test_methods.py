@@ -13,6 +13,7 @@ from lightning import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from kd_lab import quiet
+from kd_lab.composition import CONF, method_named
 from kd_lab.data import TextDataModule
 from kd_lab.distiller import Distiller
 from kd_lab.errors import UserError
@@ -20,7 +21,6 @@ from kd_lab.excerpt import Embedding
 from kd_lab.methods.finetune import Finetune
 from kd_lab.models import Classifier, TeacherEnsemble
 from kd_lab.optimization import Optimization
-from kd_lab.settings import CONF, method_named
 
 METHODS = sorted(path.stem for path in (CONF / "method").glob("*.yaml"))
 TUNED = {"metadistil": {"teacher_lr": 2e-5, "label_loss": 0.02, "teacher_every": 4}}

@@ -8,10 +8,11 @@ import torch
 from lightning import Trainer
 
 from kd_lab import building, quiet
+from kd_lab.composition import CONF, method_named
 from kd_lab.data import TextDataModule
 from kd_lab.hypergradient import WAYS
 from kd_lab.models import Classifier, TeacherEnsemble
-from kd_lab.settings import CONF, Method, method_named
+from kd_lab.settings import Method
 
 NAMES = sorted(path.stem for path in (CONF / "method").glob("*.yaml"))
 CASES = [(name, None) for name in NAMES] + [("metadistil", way) for way in WAYS]

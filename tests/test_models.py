@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification, pipeline
 
-from kd_lab import catalogue, models, settings
+from kd_lab import catalogue, composition, models
 from kd_lab.data import TextDataModule
 from kd_lab.encoding import Encoder
 from kd_lab.errors import UserError
@@ -47,13 +47,13 @@ def test_the_ensemble_averages_logits(
 
 
 def test_a_student_starts_in_train_mode_with_dropout() -> None:
-    known = settings.check(settings.compose(["experiment=smoke"])).models
+    known = composition.settings_of(["experiment=smoke"]).models
     student = models.load(catalogue.locate("tiny-bert", known), ("a", "b"), 64)
     assert all(module.training for module in student.modules())
 
 
 def test_the_head_depends_on_the_random_state_alone() -> None:
-    known = settings.check(settings.compose(["experiment=smoke"])).models
+    known = composition.settings_of(["experiment=smoke"]).models
     checkpoint = catalogue.locate("tiny-bert", known)
 
     def head(seed: int) -> torch.Tensor:
@@ -90,7 +90,7 @@ def test_fewer_layers_are_the_first_ones(classifier: Callable[..., Classifier], 
 
 
 def test_a_teacher_without_a_trained_head_is_refused() -> None:
-    known = settings.check(settings.compose(["experiment=smoke"])).models
+    known = composition.settings_of(["experiment=smoke"]).models
     with pytest.raises(UserError, match="lacks the weights classifier"):
         models.load(catalogue.locate("tiny-bert", known), ("a", "b"), 64, trained=True)
 

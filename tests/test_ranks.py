@@ -15,12 +15,13 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import ProcessException, start_processes
 
-from kd_lab import building, catalogue, crew, machine, models, quiet, ranks, settings, sources, splits
+from kd_lab import building, catalogue, composition, crew, machine, models, quiet, ranks, settings, sources, splits
+from kd_lab.composition import method_named
 from kd_lab.data import TextDataModule
 from kd_lab.errors import UserError
 from kd_lab.models import Classifier, TeacherEnsemble
 from kd_lab.optimization import Optimization
-from kd_lab.settings import Method, method_named
+from kd_lab.settings import Method
 
 BATCH, BATCHES = 53, 4  # of 160 rows; the last batch has one row, and the second process none of it
 LEARNING = {"inner_lr": 0.1, "teacher_lr": 1e-3, "teacher_every": 1, "label_loss": 0.0}
@@ -44,7 +45,7 @@ def train(case: str, epochs: int, devices: int) -> dict[str, Tensor]:
     quiet.libraries()
     quiet.transformers()
     seed_everything(0, verbose=False)
-    checked = settings.check(settings.compose(["experiment=smoke", "data.rows=200", "precision=float32"]))
+    checked = composition.settings_of(["experiment=smoke", "data.rows=200", "precision=float32"])
     checked = checked.model_copy(update={"trainer": checked.trainer.model_copy(update={"devices": devices})})
     student, *teachers = (_classifier(checked, kind) for kind in ("tiny-distilbert", "tiny-bert", "tiny-roberta"))
     teachers = teachers[:members]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from kd_lab import settings
+from kd_lab import composition
 from kd_lab.study import __main__ as study
 from kd_lab.study import plans
 from kd_lab.study.carrying import ROW
@@ -74,7 +74,7 @@ def test_a_printed_command_has_the_settings_of_its_runs() -> None:
 
 
 def said(command: str) -> dict[str, Any]:
-    return settings.check(settings.compose(command.split())).model_dump(mode="json", by_alias=True)
+    return composition.settings_of(command.split()).model_dump(mode="json", by_alias=True)
 
 
 def differences(kept: Any, meant: Any, name: str = "") -> list[str]:

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from kd_lab import settings
+from kd_lab import composition
 from kd_lab.search import Range, Search
 
 RANGES = {
@@ -43,10 +43,10 @@ def test_a_command_repeats_a_draw_exactly() -> None:
 
 def test_the_best_settings_word_gives_the_same_run() -> None:
     words = ["sweep=search", "method=kd", "search.draw=7"]
-    searched = settings.check(settings.compose(words))
-    plain = settings.compose(words)
+    searched = composition.settings_of(words)
+    plain = composition.compose(words)
     values = Search.model_validate(plain.search).drawn(plain)
-    typed = settings.check(settings.compose(["method=kd", *(f"{name}={value:g}" for name, value in values.items())]))
+    typed = composition.settings_of(["method=kd", *(f"{name}={value:g}" for name, value in values.items())])
     assert searched == typed
     assert set(values) == {"lr", "method.alpha", "method.temperature"}
 

@@ -2,8 +2,9 @@
 
 import pytest
 
-from kd_lab import settings
-from kd_lab.settings import CONF, Method
+from kd_lab import composition
+from kd_lab.composition import CONF
+from kd_lab.settings import Method
 
 
 def teaching(method: Method) -> tuple[float, float, int]:
@@ -11,7 +12,7 @@ def teaching(method: Method) -> tuple[float, float, int]:
 
 
 def test_the_defaults_are_the_main_job() -> None:
-    s = settings.check(settings.compose(["method=metadistil", "teacher=bert+roberta"]))
+    s = composition.settings_of(["method=metadistil", "teacher=bert+roberta"])
     assert (s.student, s.data.name, s.teacher_names) == ("distilbert", "sst2", ("bert", "roberta"))
     assert (s.batch_size, s.lr, s.teacher_finetune_lr, s.max_epochs, s.teacher_epochs) == (32, 7e-5, 5e-5, 3, 3)
     m = s.method
@@ -23,17 +24,17 @@ def test_the_defaults_are_the_main_job() -> None:
 
 def test_what_others_did_does_not_follow_our_defaults() -> None:
     names = ["published", *(path.stem for path in (CONF / "experiment").glob("table*"))]
-    methods = [settings.check(settings.compose([f"experiment={name}"])).method for name in names]
+    methods = [composition.settings_of([f"experiment={name}"]).method for name in names]
     assert [teaching(m) for m in methods if m.name == "metadistil"] == [(2e-6, 0, 1)] * 12
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "experiment").glob("*.yaml")))
 def test_every_experiment_composes(name: str) -> None:
-    settings.check(settings.compose([f"experiment={name}"]))
+    composition.settings_of([f"experiment={name}"])
 
 
 def test_the_slides_setting() -> None:
-    s = settings.check(settings.compose(["experiment=slides"]))
+    s = composition.settings_of(["experiment=slides"])
     assert (s.max_epochs, s.data.holdout, s.data.train) == (15, "row", 30_000)
 
 
@@ -43,5 +44,5 @@ def test_composing_leaves_a_hydra_of_the_users_own_alone() -> None:
 
     with initialize_config_dir(str(CONF), version_base="1.3"):
         own = GlobalHydra.instance().hydra
-        assert settings.compose(["experiment=smoke"]).student == "tiny-distilbert"
+        assert composition.compose(["experiment=smoke"]).student == "tiny-distilbert"
         assert GlobalHydra.instance().hydra is own

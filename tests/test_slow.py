@@ -11,7 +11,7 @@ import torch
 from shell import kd_lab
 from torch.nn.functional import cosine_similarity
 
-from kd_lab import catalogue, files, hypergradient, models, settings, sources, splits
+from kd_lab import catalogue, composition, files, hypergradient, models, sources, splits
 from kd_lab.data import TextDataModule
 from kd_lab.methods.metadistil import MetaDistil
 from kd_lab.models import TeacherEnsemble
@@ -23,7 +23,7 @@ WORDS = ["experiment=quickstart", "logger=csv", "trainer.enable_progress_bar=fal
 
 
 def test_minilm_is_the_hubs_file_and_fewer_layers_are_its_first() -> None:
-    s = settings.check(settings.compose(WORDS))
+    s = composition.settings_of(WORDS)
     whole = catalogue.locate("minilm", s.models)
     expected = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
     assert files.sha256_of(whole.folder / "model.safetensors") == expected
@@ -36,7 +36,7 @@ def test_minilm_is_the_hubs_file_and_fewer_layers_are_its_first() -> None:
 
 
 def test_the_snippets_are_the_sentences_of_the_package() -> None:
-    rows = sources.load(settings.check(settings.compose(WORDS)).data)
+    rows = sources.load(composition.settings_of(WORDS).data)
     assert len(rows.texts) == 10_072
     assert 0.45 < Counter(rows.labels)[1] / len(rows.labels) < 0.55
     assert all(text.strip() == text and text for text in rows.texts)
@@ -45,7 +45,7 @@ def test_the_snippets_are_the_sentences_of_the_package() -> None:
 @pytest.mark.parametrize("way", ["reverse_mode", "forward_mode", "finite_difference"])
 def test_on_real_weights_in_float32_the_ways_agree_with_the_yardstick(way: str) -> None:
     torch.manual_seed(0)
-    s = settings.check(settings.compose(WORDS))
+    s = composition.settings_of(WORDS)
     rows = sources.load(s.data)
     cut = splits.cut(rows.texts, rows.labels, {**s.data.sizes, "train": 64}, s.data.holdout, s.data.seed)
     student, teacher = (
@@ -68,7 +68,7 @@ def test_on_real_weights_in_float32_the_ways_agree_with_the_yardstick(way: str) 
 
 def test_the_quickstart_as_it_is_shipped(quickstart: Result) -> None:
     """4,000 rows and two epochs of plain fine-tuning give a student of 79% and a teacher of 85%."""
-    method = settings.check(settings.compose(WORDS)).method
+    method = composition.settings_of(WORDS).method
     assert method.alpha >= 0.5
     assert method.teacher_every == 1
     assert quickstart.teacher_updates >= 120
@@ -86,7 +86,7 @@ def test_the_wheel_brings_its_settings_and_runs_from_any_folder(tmp_path: Path) 
     done = kd_lab("experiment=smoke", "method=finetune", "student=tiny-bert", folder=tmp_path, PYTHONPATH=str(place))
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "outputs").is_dir()
-    where = "import kd_lab, kd_lab.settings; print(kd_lab.__file__, kd_lab.settings.CONF)"
+    where = "import kd_lab, kd_lab.settings; print(kd_lab.__file__, kd_lab.composition.CONF)"
     said = subprocess.run(
         [sys.executable, "-c", where],
         cwd=tmp_path,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kd_lab import settings, sources
+from kd_lab import composition, sources
 from kd_lab.errors import UserError
 from kd_lab.settings import Data
 
@@ -19,7 +19,7 @@ TABLE = [
 
 
 def data(*words: str) -> Data:
-    return settings.check(settings.compose(list(words))).data
+    return composition.settings_of(list(words)).data
 
 
 def write(folder: Path, ending: str) -> Path:

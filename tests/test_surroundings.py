@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import kd_lab
-from kd_lab import doors, downloads, evaluate, experiment, settings, sources, streams, words
+from kd_lab import composition, doors, downloads, evaluate, experiment, sources, streams
 from kd_lab.errors import UserError
 from kd_lab.results import Result
 from kd_lab.settings import Settings
@@ -248,7 +248,7 @@ def test_a_folder_may_be_called_anything(
     (folder / f"{name}.csv").write_text("text,label\n" + "a,1\nb,0\n", encoding="utf-8")
     (tmp_path / "other.csv").write_text("text,label\nc,1\nd,0\n", encoding="utf-8")
     given = [f"data.path={folder / name}.csv", f"output_dir={folder}", "data=files"]
-    s = settings.check(settings.compose(given))
+    s = composition.settings_of(given)
     assert s.output_dir == folder
     assert list(sources.load(s.data).texts) == ["a", "b"]
     (folder / "run").symlink_to(finished.folder)
@@ -272,14 +272,14 @@ def test_words_that_hydra_reads_are_left_as_they_are() -> None:
         "z=ü,ö",
         "=",
     ]
-    assert words.readable(plain) == plain
-    assert words.readable(["x=it's\\", "y=["]) == ["x='it\\'s\\\\'", "y=["]
+    assert composition.readable(plain) == plain
+    assert composition.readable(["x=it's\\", "y=["]) == ["x='it\\'s\\\\'", "y=["]
 
 
 @pytest.mark.parametrize("word", ["data.path=a,b.csv", "data.path={a}.csv", "data.path=[a.csv", "data.path=${a}.csv"])
 def test_a_word_that_only_quotes_can_say_is_one_line(word: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended, doors.one_line_errors():
-        sources.load(settings.check(settings.compose(["data=files", word])).data)
+        sources.load(composition.settings_of(["data=files", word]).data)
     assert ended.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "data.path" in line
@@ -301,7 +301,7 @@ TEXTS = [f"film {i} was good" for i in range(6)]
 
 
 def load(path: Path, *more: str) -> sources.Rows:
-    return sources.load(settings.check(settings.compose(["data=files", f"data.path={path}", *more])).data)
+    return sources.load(composition.settings_of(["data=files", f"data.path={path}", *more]).data)
 
 
 @pytest.mark.parametrize(
@@ -412,7 +412,7 @@ def test_a_file_is_what_stands_in_it_now_whatever_its_time_says(
 def glue(folder: Path, train: bytes | None) -> list[str]:
     (folder / "dev.tsv").write_text("sentence\tlabel\nok\t1\n", encoding="utf-8")
     (folder / "train.tsv").mkdir() if train is None else (folder / "train.tsv").write_bytes(train)
-    return list(sources.load(settings.check(settings.compose(["data=sst2", f"data.path={folder}"])).data).texts)
+    return list(sources.load(composition.settings_of(["data=sst2", f"data.path={folder}"]).data).texts)
 
 
 GLUE = "sentence\tlabel\ngood\t1\nbad\t0\n"
@@ -453,7 +453,7 @@ def test_an_archive_of_rows_that_is_another_is_refused(tmp_path: Path, monkeypat
         archive.writestr("a", "b")
     monkeypatch.setattr(downloads, "from_pip", lambda *args, **options: tmp_path / "a.zip")
     with pytest.raises(UserError, match=r"a\.zip does not hold the sentences of vaderSentiment"):
-        sources.load(settings.check(settings.compose(["data=snippets"])).data)
+        sources.load(composition.settings_of(["data=snippets"]).data)
 
 
 def test_a_gpu_without_memory_is_one_line_that_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,10 +9,11 @@ import pytest
 from omegaconf import OmegaConf
 from shell import kd_lab, wandb_reads
 
-from kd_lab import outcomes, planning, results, settings, sweeps, terminal
+from kd_lab import composition, outcomes, planning, results, sweeps, terminal
+from kd_lab.composition import CONF
 from kd_lab.outcomes import Outcome, Sweep
 from kd_lab.results import Result
-from kd_lab.settings import CONF, Settings
+from kd_lab.settings import Settings
 
 STEP = "trainer/global_step"
 
@@ -173,7 +174,7 @@ def rows_of(table: str) -> list[Settings]:
     (pattern,) = OmegaConf.load(CONF / "sweep" / f"{table}.yaml").hydra.sweeper.params.values()
     assert pattern == f"glob({table}-*)"
     names = sorted(path.stem for path in (CONF / "experiment").glob(f"{table}-*.yaml"))
-    return [settings.check(settings.compose([f"experiment={name}"])) for name in names]
+    return [composition.settings_of([f"experiment={name}"]) for name in names]
 
 
 def test_the_tables_of_the_slides_stand_row_by_row() -> None:
@@ -208,7 +209,7 @@ def test_the_ablation_is_the_whole_product() -> None:
     assert set(params) == {"method", "teacher", "noise", "warmup_epochs", "seed"}
     for name, values in params.items():
         for value in str(values).split(","):
-            settings.check(settings.compose([f"{name}={value}"]))
+            composition.settings_of([f"{name}={value}"])
 
 
 def test_what_has_not_ended_is_said_and_counts_as_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,9 +8,9 @@ import yaml
 from omegaconf import OmegaConf
 from wandb.sdk.launch.sweeps import utils
 
-from kd_lab import settings
+from kd_lab import composition
 
-FILES = {path.stem: path for path in (settings.CONF / "wandb").iterdir()}
+FILES = {path.stem: path for path in (composition.CONF / "wandb").iterdir()}
 
 
 def loaded(name: str) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def test_every_command_is_one_of_ours(name: str) -> None:
     for values in draws(config):
         program, words = started(config, values)[:4], started(config, values)[4:]
         assert program == ["/usr/bin/env", "python", "-m", "kd_lab.run"]
-        checked = settings.check(settings.compose(words))
+        checked = composition.settings_of(words)
         flat = {"method": checked.method.name, "noise": checked.noise.name, **checked.method.arguments()}
         for parameter, value in values.items():
             short = parameter.removeprefix("method.")
@@ -65,7 +65,7 @@ def test_what_is_maximised_is_what_a_run_logs(name: str) -> None:
 
 
 def test_the_ranges_are_those_of_our_own_search() -> None:
-    ours: Any = OmegaConf.to_container(OmegaConf.load(settings.CONF / "sweep" / "search.yaml"))
+    ours: Any = OmegaConf.to_container(OmegaConf.load(composition.CONF / "sweep" / "search.yaml"))
     ranges = {**ours["search"]["ranges"]}
     ranges |= {f"method.{name}": found for name, found in ranges.pop("method").items()}
     kinds = {"uniform": "linear", "log_uniform_values": "log"}
@@ -79,7 +79,7 @@ def test_the_ranges_are_those_of_our_own_search() -> None:
 
 
 def test_the_grid_is_our_own_without_fine_tuning() -> None:
-    ours: Any = OmegaConf.to_container(OmegaConf.load(settings.CONF / "sweep" / "ablation.yaml"))
+    ours: Any = OmegaConf.to_container(OmegaConf.load(composition.CONF / "sweep" / "ablation.yaml"))
     grid = {name: str(values).split(",") for name, values in ours["hydra"]["sweeper"]["params"].items()}
     grid["method"].remove("finetune")
     theirs = {name: [str(value) for value in part["values"]] for name, part in loaded("ablation")["parameters"].items()}

@@ -28,7 +28,7 @@ def train(overrides: list[str] | None = None) -> "Result":
     Raises:
         kd_lab.errors.UserError: for a bad setting, missing data or an unreachable hub, in one line.
     """
-    from kd_lab import settings
+    from kd_lab import composition
     from kd_lab.experiment import train as run
 
-    return run(settings.check(settings.compose(overrides or [])))
+    return run(composition.settings_of(overrides or []))

@@ -12,7 +12,7 @@ from hydra.errors import HydraException
 from pydantic import ValidationError
 from yaml import YAMLError
 
-from kd_lab import settings, streams, terminal
+from kd_lab import composition, settings, streams, terminal
 from kd_lab.errors import Interrupted, UserError
 from kd_lab.sections import Section
 
@@ -102,7 +102,7 @@ def one_line_errors(*, debug: bool = False, interrupted: str = "interrupted") ->
                 raise
             # What Hydra does not find it calls an error of the system as well.
             foreign = isinstance(error, OSError) and not isinstance(error, HydraException)
-            terminal.complain(_of_the_system(error) if foreign else settings.one_line(error))
+            terminal.complain(_of_the_system(error) if foreign else composition.one_line(error))
             sys.exit(2)
         except RuntimeError as error:
             if debug or type(error).__name__ != "OutOfMemoryError":  # torch's, which is not imported here

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from kd_lab import catalogue, files, naming, results, settings
+from kd_lab import catalogue, composition, files, naming, results, settings
 from kd_lab.catalogue import Checkpoint
 from kd_lab.errors import UserError
 from kd_lab.settings import Data, Settings
@@ -69,7 +69,7 @@ def find(name: str, words: Sequence[str], *, writes: bool = False) -> Finished:
     Raises:
         UserError: for a bad word, a place that cannot be written, or a folder without a classifier.
     """
-    checked = settings.check(settings.compose(words))
+    checked = composition.settings_of(words)
     if writes:
         files.refuse_unwritable(checked.output_dir)
     return under(checked, name, words)

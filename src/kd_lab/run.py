@@ -11,7 +11,7 @@ from hydra.core.object_type import ObjectType
 from omegaconf import DictConfig
 from rich.markup import escape
 
-from kd_lab import doors, settings, sweeps, terminal, words
+from kd_lab import composition, doors, settings, sweeps, terminal
 from kd_lab.results import Result, percentages
 
 INTERRUPTED = "interrupted; the same command goes on from the last checkpoint"
@@ -70,10 +70,10 @@ def main() -> None:
     # Hydra hands its errors on, instead of printing them over many lines.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     with doors.one_line_errors(debug=doors.wants_traceback(sys.argv), interrupted=INTERRUPTED):
-        sys.argv[1:] = words.readable(sys.argv[1:])
+        sys.argv[1:] = composition.readable(sys.argv[1:])
         if {"--help", "-h"} & set(sys.argv):
             _list_at_once()
-        hydra.main(version_base="1.3", config_path=str(settings.CONF), config_name="config")(run)()
+        hydra.main(version_base="1.3", config_path=str(composition.CONF), config_name="config")(run)()
 
 
 if __name__ == "__main__":

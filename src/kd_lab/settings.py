@@ -8,14 +8,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field, TypeAdapter, ValidationError
 
-from kd_lab import words
 from kd_lab.errors import UserError
 from kd_lab.origins import Origin
 from kd_lab.search import Search
 from kd_lab.sections import Count, NotNegative, Positive, Precision, Section, Share, Size, Text, Whole
 
-CONF = next(path for path in (Path(__file__).parent / "conf", Path(__file__).parents[2] / "conf") if path.is_dir())
-"""The folder of the settings: inside the wheel, or at the top of a checkout."""
 LONGEST = 8192
 """Tokens of a text, where a model sets no limit itself."""
 OF_THE_DATA = ("train_on_quiz", "quiz_rows")
@@ -217,34 +214,3 @@ def _name(location: tuple[int | str, ...]) -> str:
     return ".".join(
         str(part) for part in location if part not in {"constrained-int", "constrained-float", "int", "float"}
     )
-
-
-def compose(overrides: Sequence[str]) -> DictConfig:
-    """The configuration that the words ``overrides`` of a command line stand for."""
-    from hydra import compose as hydra_compose
-    from hydra import initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.errors import HydraException
-    from yaml import YAMLError
-
-    # A notebook or an application may have a Hydra of its own.
-    outer, GlobalHydra.instance().hydra = GlobalHydra.instance().hydra, None
-    try:
-        with initialize_config_dir(str(CONF), version_base="1.3", job_name="kd_lab"):
-            return hydra_compose("config", overrides=words.readable(overrides))
-    except (HydraException, YAMLError) as error:
-        raise UserError(one_line(error)) from error
-    finally:
-        GlobalHydra.instance().hydra = outer
-
-
-def one_line(error: Exception) -> str:
-    """What Hydra says of a bad word, without where it searched."""
-    said = str(error).split("Config search path")[0].replace("\t", " ").split("\n")
-    word = getattr(error, "override", None)
-    return " ".join([f"{word}:"] * bool(word) + [part.strip() for part in said if part.strip()])
-
-
-def method_named(name: str) -> Method:
-    """The method of conf/method/``name``.yaml as it stands there."""
-    return Method.model_validate(OmegaConf.to_container(OmegaConf.load(CONF / "method" / f"{name}.yaml")))

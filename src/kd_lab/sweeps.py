@@ -26,7 +26,7 @@ from pydantic import ValidationError
 from rich.markup import escape
 from yaml import YAMLError
 
-from kd_lab import files, naming, settings, terminal
+from kd_lab import composition, files, naming, settings, terminal
 from kd_lab.errors import BusyError, UserError
 from kd_lab.outcomes import SWEEP, Outcome, Sweep, outcomes, own_folder, sweep_of
 from kd_lab.results import Result, percentages
@@ -46,7 +46,7 @@ class Table(Callback):
             folder = own_folder(Path(config.hydra.sweep.dir))
             Sweep(jobs=jobs).write(folder)
         except (HydraException, YAMLError, UserError) as error:
-            terminal.complain(settings.one_line(error))
+            terminal.complain(composition.one_line(error))
             sys.exit(2)
         except OSError as error:
             place = f"output_dir={config.output_dir}: the sweep's folder {config.hydra.sweep.dir}"
@@ -242,6 +242,6 @@ def _compose(
         composed = load(master_config, [])
         with open_dict(composed):
             composed.hydra.overrides.task = list(sweep_overrides)
-            composed[BROKEN] = settings.one_line(error)
+            composed[BROKEN] = composition.one_line(error)
     composed.hydra.sweep.dir = folder
     return composed

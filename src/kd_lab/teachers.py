@@ -3,7 +3,8 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from kd_lab.settings import Settings, method_named
+from kd_lab.composition import method_named
+from kd_lab.settings import Settings
 
 SEED_STEP = 1000
 """The second teacher of a name is fine-tuned with seed + 1000, the third with seed + 2000."""

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from kd_lab import catalogue, doors, settings, sources, teachers, terminal
+from kd_lab import catalogue, composition, doors, sources, teachers, terminal
 from kd_lab.errors import UserError
 from kd_lab.settings import Data, Settings
 
@@ -88,8 +88,8 @@ def runs(table: str, words: Sequence[str]) -> Iterator[tuple[str, Settings]]:
     Raises:
         UserError: for a bad word.
     """
-    rows = sorted(path.stem for path in (settings.CONF / "experiment").glob(f"{table}-*.yaml"))
-    asked = [(row, settings.check(settings.compose([f"experiment={row}", *words]))) for row in rows]
+    rows = sorted(path.stem for path in (composition.CONF / "experiment").glob(f"{table}-*.yaml"))
+    asked = [(row, composition.settings_of([f"experiment={row}", *words])) for row in rows]
     made = {_key(run) for _, run in asked if not run.method.uses_teachers}
     for _, run in asked:
         for name, making in teachers.members(run):

@@ -9,10 +9,11 @@ from typing import Annotated, Literal
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from pydantic import BeforeValidator
 
-from kd_lab import doors, settings
+from kd_lab import composition, doors
+from kd_lab.composition import method_named
 from kd_lab.errors import UserError
 from kd_lab.sections import Count, Section, listed
-from kd_lab.settings import Settings, method_named
+from kd_lab.settings import Settings
 
 DEFAULTS = ("models=hub", "teacher=minilm", "student=minilm3", "data=snippets", "logger=csv")
 """A pair and sentences that need no model hub; what rows and command line say goes over it."""
@@ -166,4 +167,4 @@ def _variant(row: str, words: Sequence[str], axes: tuple[str, ...]) -> Variant:
     if not padding.isdecimal():
         raise UserError(f"bench.padding={padding}: should be a number of tokens, or 0 for the longest of a batch")
     plain = [word for word in words if not word.startswith("bench.")]
-    return Variant(row, axes, settings.check(settings.compose([*DEFAULTS, *ROWS[row].words, *plain])), int(padding))
+    return Variant(row, axes, composition.settings_of([*DEFAULTS, *ROWS[row].words, *plain]), int(padding))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from kd_lab import doors, files, settings, terminal
+from kd_lab import composition, doors, files, terminal
 from kd_lab.errors import UserError
 from kd_lab.sections import Section
 
@@ -73,7 +73,7 @@ def read(words: Sequence[str]) -> Request:
         raise UserError(f"entity={entity}: should be a user or a team of W&B: letters, digits, - _ and .")
     if project := named.get("project", os.environ.get("WANDB_PROJECT", "")):
         given.append(f"logger.project={project}")
-    checked = settings.check(settings.compose(given))
+    checked = composition.settings_of(given)
     folder = Path(names[0]) if names else checked.output_dir
     if names and not folder.is_dir():
         raise UserError(f"{folder}: there is no such folder of runs")

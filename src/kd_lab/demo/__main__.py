@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from kd_lab import doors, finished, memory, settings, terminal
+from kd_lab import composition, doors, finished, memory, terminal
 from kd_lab.demo import choosing, serving
 from kd_lab.demo.choosing import Candidate
 from kd_lab.errors import UserError
@@ -64,7 +64,7 @@ def read(words: Sequence[str]) -> Request:
     names, given = doors.named(rest, "models", most=sys.maxsize)
     # What pipelines of other libraries compute in, so that the answers are theirs.
     given = ["precision=float32", *given]
-    checked = settings.check(settings.compose(given))
+    checked = composition.settings_of(given)
     candidates = choosing.choose(names, checked.output_dir)
     found = [(candidate, finished.under(checked, candidate.name, given)) for candidate in candidates]
     return Request(found, place, checked.output_dir)

@@ -6,7 +6,7 @@ from functools import cache
 import yaml
 from pydantic import BaseModel
 
-from kd_lab import settings
+from kd_lab import composition
 from kd_lab.report.gathering import Setting
 
 FILE = "published.yaml"
@@ -39,7 +39,7 @@ class Published(BaseModel, extra="forbid"):
 @cache
 def load() -> tuple[Published, ...]:
     """All of them, in the order of the file."""
-    text = (settings.CONF / FILE).read_text(encoding="utf-8")
+    text = (composition.CONF / FILE).read_text(encoding="utf-8")
     return tuple(Published.model_validate(entry) for entry in yaml.safe_load(text))
 
 

@@ -8,10 +8,11 @@ from typing import Annotated, Literal, Self
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from kd_lab import settings
+from kd_lab import composition, settings
+from kd_lab.composition import CONF
 from kd_lab.errors import UserError
 from kd_lab.sections import Section, Text, Whole
-from kd_lab.settings import CONF, Settings
+from kd_lab.settings import Settings
 
 PLANS = CONF / "study"
 Name = Annotated[str, Field(pattern=r"^[a-z0-9-]+$")]
@@ -122,7 +123,7 @@ def jobs(name: str, stage: str | None, given: Sequence[str]) -> Iterator[Job]:
 
 def _of_stage(called: str, shared: Sequence[str], stage: Stage, given: Sequence[str]) -> Iterator[Job]:
     rows = list(stage.named.values())
-    checked = [settings.check(settings.compose([*shared, *row.split(), *given])) for row in rows]
+    checked = [composition.settings_of([*shared, *row.split(), *given]) for row in rows]
     folder = checked[0].output_dir / "sweeps" / called
     _refuse_what_answers_nothing(called, stage, rows, checked)
     for i, seed in enumerate(stage.seeds):

@@ -4,7 +4,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from kd_lab.words import readable
+from kd_lab.composition import readable
 
 
 @settings(deadline=None, derandomize=True, database=None, max_examples=200)
