@@ -10,7 +10,7 @@ import yaml
 from numpy.typing import NDArray
 
 from kd_lab import fingerprint as fingerprints
-from kd_lab.export.record import FORMATS, Export, Order, Weights
+from kd_lab.export.record import FORMATS, Export, ExportOptions, Weights
 from kd_lab.results import DataResult, ModelResult, NoisyScores, Result, Scores, Snapshot, TeacherResult
 
 SIZES = {"bert": 109_483_778, "roberta": 124_647_170, "distilbert": 66_955_010, "tinybert": 14_350_874}
@@ -167,7 +167,7 @@ def export(
         data=dict(data or {}),
         rows={"test": 2000},
         accuracy=accuracy,
-        order=Order(),
+        order=ExportOptions(),
         weights=weights,
         command="",
         versions={},

@@ -34,7 +34,7 @@ def answered(models: list[Classifier], texts: list[str], noise: Noise) -> None:
 @pytest.fixture
 def models(classifier: Callable[..., Classifier], monkeypatch: pytest.MonkeyPatch) -> list[Classifier]:
     # Thousands of texts that nobody asks for again need not be kept.
-    monkeypatch.setattr("kd_lab.data.shelf.keep", lambda kind, key, make: make())
+    monkeypatch.setattr("kd_lab.data.tensor_cache.cached", lambda kind, key, make: make())
     return [classifier(kind) for kind in KINDS]
 
 

@@ -33,9 +33,9 @@ from kd_lab import (
     outcomes,
     planning,
     results,
-    shelf,
     sources,
     sweeps,
+    tensor_cache,
 )
 from kd_lab.finished import data_of
 from kd_lab.origins import Origin
@@ -157,8 +157,8 @@ def test_a_full_disk_costs_the_shelf_nothing_but_the_work(
     monkeypatch.setenv("KD_LAB_CACHE", str(tmp_path))
     made = {"a": torch.arange(500)}
     with full():
-        assert shelf.keep("things", {"of": 1}, lambda: made)["a"].sum() == made["a"].sum()
-        shelf.keep("things", {"of": 2}, lambda: made)
+        assert tensor_cache.cached("things", {"of": 1}, lambda: made)["a"].sum() == made["a"].sum()
+        tensor_cache.cached("things", {"of": 2}, lambda: made)
     assert capsys.readouterr().out.count("too large") == 1
     assert list((tmp_path / "things").iterdir()) == []
 
@@ -326,7 +326,7 @@ def test_evaluating_goes_well_with_a_cache_that_cannot_be_written(
     finished: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("KD_LAB_CACHE", "/proc/kd_lab")
-    shelf._say_once.cache_clear()
+    tensor_cache._say_once.cache_clear()
     evaluate.answer(evaluate.ask([str(finished.folder), f"output_dir={tmp_path}"]))
     said = capsys.readouterr()
     assert said.out.count("warning: /proc/kd_lab/encodings cannot be written") == 1
@@ -407,7 +407,7 @@ def test_a_shelfs_file_that_was_damaged_is_made_anew(how: str, tmp_path: Path, m
     made = {"a": torch.arange(500)}
 
     def keep() -> dict[str, torch.Tensor]:
-        return shelf.keep("things", {"of": 1}, lambda: made)
+        return tensor_cache.cached("things", {"of": 1}, lambda: made)
 
     keep()
     (path,) = (tmp_path / "things").iterdir()
@@ -573,7 +573,7 @@ def test_a_run_without_a_readable_configuration_needs_to_be_told_its_data(
     path.unlink() if content is None else path.write_bytes(content)
     line = ends(lambda: data_of(copy))
     assert line.endswith("holds no config.yaml that can be read: say which data, with data=…")
-    seen = evaluate._seen(replace(question, home=copy))
+    seen = evaluate._seen(replace(question, run_folder=copy))
     assert str(seen).startswith("whether it has seen these rows cannot be told")
 
 
@@ -593,9 +593,9 @@ def test_splits_that_were_damaged_are_never_taken_for_the_runs_own(
     content: str | None, copy: Path, question: evaluate.Question
 ) -> None:
     path = copy / "splits.json"
-    assert evaluate._seen(replace(question, home=copy)) is None
+    assert evaluate._seen(replace(question, run_folder=copy)) is None
     path.unlink() if content is None else path.write_text(content, encoding="utf-8")
-    seen = evaluate._seen(replace(question, home=copy))
+    seen = evaluate._seen(replace(question, run_folder=copy))
     assert str(seen).startswith("whether it has seen these rows cannot be told")
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from filelock import FileLock
 
-from kd_lab import devices, downloads, rank
+from kd_lab import devices, downloads, process
 
 
 @pytest.fixture
@@ -54,8 +54,8 @@ def test_processes_of_one_run_have_a_gpu_each_and_the_processor_is_one(
     two_gpus: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert devices.own("cpu") == 1
-    monkeypatch.setattr(rank, "among_others", lambda: True)
-    monkeypatch.setattr(rank, "local", lambda: 1)
+    monkeypatch.setattr(process, "is_distributed", lambda: True)
+    monkeypatch.setattr(process, "local_rank", lambda: 1)
     assert devices.own("auto") == [1]
     assert devices.own("cpu") == 1
 

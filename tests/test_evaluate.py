@@ -75,7 +75,7 @@ def test_a_teacher_reads_with_its_own_tokenizer(run: Result, asked: Any) -> None
 def test_a_folder_may_be_named_from_home(run: Result, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(run.folder.parent))
     found = finished.find(f"~/{run.folder.name}", [])
-    assert (found.home, found.settings.data.name) == (run.folder, "toy")
+    assert (found.run_folder, found.settings.data.name) == (run.folder, "toy")
 
 
 def test_rows_it_was_trained_on_are_counted(run: Result, asked: Any) -> None:

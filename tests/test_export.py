@@ -24,7 +24,7 @@ from kd_lab import finished, predicting, significance
 from kd_lab.errors import UserError
 from kd_lab.export import __main__ as door
 from kd_lab.export import bases, card, checking, making, record, sending, speed, speeds
-from kd_lab.export.record import Export, Order
+from kd_lab.export.record import Export, ExportOptions
 from kd_lab.results import Result
 
 TEXTS = ["NLP is fun.", "a tedious, joyless mess", "word " * 300, "😀"]
@@ -212,9 +212,9 @@ def test_one_that_is_there_is_found_and_formats_stay(
     request = door.read([*copy, "format=int8"])
     folder, _ = making.make(request.finished, request.order, request.words)
     assert f"found finished: {folder}" in capsys.readouterr().out
-    orders: list[Order] = []
+    orders: list[ExportOptions] = []
 
-    def write(found: object, identity: str, order: Order, *rest: object) -> Export:
+    def write(found: object, identity: str, order: ExportOptions, *rest: object) -> Export:
         orders.append(order)
         raise UserError("enough")
 

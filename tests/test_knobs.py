@@ -16,7 +16,7 @@ from kd_lab import building, hypergradient, quiet
 from kd_lab.composition import method_named
 from kd_lab.data import TextDataModule
 from kd_lab.encoding import Batch
-from kd_lab.losses import TOGETHER
+from kd_lab.losses import COMBINATIONS
 from kd_lab.methods.metadistil import MetaDistil
 from kd_lab.models import Classifier, TeacherEnsemble
 from kd_lab.optimization import Optimization
@@ -251,8 +251,8 @@ def test_confidence_weighs_each_sentence_and_is_held_constant(classifier: Make, 
         errors = [cross_entropy(logits[k, row], labels[row]).exp().item() for k in range(3)]
         for k in range(3):
             expected[row] += (1 - errors[k] / sum(errors)) / 2 * logits[k, row]
-    assert torch.allclose(TOGETHER["confidence"](logits, labels), expected, rtol=1e-12)
-    assert torch.equal(TOGETHER["confidence"](logits[:1], labels), logits[0])
+    assert torch.allclose(COMBINATIONS["confidence"](logits, labels), expected, rtol=1e-12)
+    assert torch.equal(COMBINATIONS["confidence"](logits[:1], labels), logits[0])
     method, batch, quiz = lesson(classifier, toy_data, teacher_weights="confidence")
     plain, _, _ = lesson(classifier, toy_data)
     yardstick = gradients(method, batch, quiz, "unrolled")

@@ -18,7 +18,7 @@ import kd_lab as package
 from kd_lab import doors, finished, predict, predicting, sources, texts
 from kd_lab.errors import UserError
 from kd_lab.results import Result
-from kd_lab.texts import Line, Source
+from kd_lab.texts import NumberedText, Source
 
 ODD = ["", "  ", "😀 한 é\u0301", "a\u2028b\x00c\x1b[1m", '"quoted", <b>', "word " * 5000, "last"]
 
@@ -94,8 +94,8 @@ def test_what_cannot_be_read_is_named(name: str, content: bytes, said: str, tmp_
 
 
 def test_an_error_comes_after_all_that_came_before_it() -> None:
-    def lines() -> Iterator[Line]:
-        yield from (Line(n, "x") for n in range(5))
+    def lines() -> Iterator[NumberedText]:
+        yield from (NumberedText(n, "x") for n in range(5))
         raise UserError("no further")
 
     read = texts.chunks(lines(), 3)

@@ -15,7 +15,7 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import ProcessException, start_processes
 
-from kd_lab import building, catalogue, composition, crew, machine, models, quiet, ranks, settings, sources, splits
+from kd_lab import building, catalogue, composition, launcher, machine, models, quiet, ranks, settings, sources, splits
 from kd_lab.composition import method_named
 from kd_lab.data import TextDataModule
 from kd_lab.errors import UserError
@@ -78,7 +78,7 @@ def _classifier(checked: settings.Settings, kind: str) -> Classifier:
 
 def work(process: int, port: int, epochs: int, folder: Path) -> None:
     """What each of the two processes does."""
-    crew.take_place(process, 2, port)
+    launcher.take_place(process, 2, port)
     torch.set_num_threads(1)
     for case in CASES:
         torch.save(train(case, epochs, 2), folder / f"{case}-{process}.pt")
@@ -91,13 +91,13 @@ def test_processes_that_we_start_in_a_job_of_slurms_are_ours(monkeypatch: pytest
     monkeypatch.setenv("SLURM_NTASKS", "1")
     monkeypatch.setenv("SLURM_JOB_NAME", "mine")
     assert SLURMEnvironment.detect()
-    crew.take_place(1, 2, 4000)
+    launcher.take_place(1, 2, 4000)
     assert not SLURMEnvironment.detect()
 
 
 def test_several_processes_are_not_started_outside_of_the_main_thread() -> None:
     with ThreadPoolExecutor(1) as pool, pytest.raises(UserError, match=r"trainer.devices: several .* main thread"):
-        pool.submit(crew.carry_out, None, (), {}).result()  # type: ignore[arg-type]
+        pool.submit(launcher.launch, None, (), {}).result()  # type: ignore[arg-type]
 
 
 Weights = dict[str, Tensor]
@@ -138,6 +138,6 @@ def test_whoever_waits_for_a_process_that_has_gone_is_ended() -> None:
     two: Any = start_processes(_goes, (words,), 2, join=False)  # type: ignore[no-untyped-call]
     began = time.monotonic()
     with pytest.raises(ProcessException):
-        crew._wait(two, words, grace=0.5)
+        launcher._wait(two, words, grace=0.5)
     assert time.monotonic() - began < 60
     assert words.get() == (1, "no more", 0)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from kd_lab import experiment, results, shelf
+from kd_lab import experiment, results, tensor_cache
 from kd_lab.errors import UserError
 from kd_lab.models import Classifier
 from kd_lab.settings import Settings
@@ -99,10 +99,10 @@ def test_a_run_is_what_it_is_without_memory(compose: Compose, monkeypatch: pytes
 def test_what_is_kept_is_what_was_made(own_cache: Path) -> None:
     made = {"a": torch.arange(6).reshape(2, 3), "b": torch.empty(0)}
     for _ in range(2):
-        kept = shelf.keep("things", {"k": "v"}, lambda: made)
+        kept = tensor_cache.cached("things", {"k": "v"}, lambda: made)
         assert all(torch.equal(kept[name], value) for name, value in made.items())
     with pytest.raises(UserError, match="worked out"):
-        shelf.keep("things", {"k": "w"}, _refuse)
+        tensor_cache.cached("things", {"k": "w"}, _refuse)
     assert len(list((own_cache / "things").iterdir())) == 1
 
 

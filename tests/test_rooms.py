@@ -16,7 +16,7 @@ ROOMS = {name: path for name, path in ROOMS.items() if not name.endswith("__init
 Graph = dict[str, set[str]]
 
 MATHEMATICS = {"noise", "losses", "hypergradient", "lesson", "tangent", "excerpt", "batching", "splits", "significance"}
-AROUND_METHODS = {"checkpoints", "evaluation", "planning", "findings", "fitting", "training", "crew", "experiment"}
+AROUND_METHODS = {"checkpoints", "evaluation", "planning", "findings", "fitting", "training", "launcher", "experiment"}
 """What carries methods out, and which they know nothing of."""
 BUILDS_ON = {
     "evaluation": {"methods"},  # a classifier is evaluated, and a student warmed up, as one that is fine-tuned

@@ -87,7 +87,7 @@ def test_without_variance_there_is_a_difference_and_no_test(
 
 def test_groups_together_are_an_analysis_of_variance() -> None:
     first, second = np.array([0.01, 0.03, -0.02, 0.05]), np.array([0.04, 0.02, 0.07])
-    found = significance.together([first, second])
+    found = significance.pooled([first, second])
     values, of_group = np.concatenate([first, second]), np.repeat(np.eye(2), (4, 3), axis=0)
     means, squares, *_ = np.linalg.lstsq(of_group, values)
     covariance = np.linalg.inv(of_group.T @ of_group) * squares[0] / 5
@@ -95,13 +95,13 @@ def test_groups_together_are_an_analysis_of_variance() -> None:
     assert found.mean == pytest.approx(means.mean())
     assert found.p == pytest.approx(2 * stats.t.sf(means.mean() / error, 5))
     assert [found.low, found.high] == pytest.approx(list(means.mean() + error * np.array(stats.t.interval(0.95, 5))))
-    alone, wanted = significance.together([first]), significance.mean_of(first)
+    alone, wanted = significance.pooled([first]), significance.mean_of(first)
     assert np.array(list(vars(alone).values())) == pytest.approx(np.array(list(vars(wanted).values())))
 
 
 @pytest.mark.parametrize("groups", [[[0.1], [0.2]], [[0.1, 0.1], [0.2, 0.2]]])
 def test_groups_without_variance_have_a_mean_and_no_test(groups: list[list[float]]) -> None:
-    found = significance.together([np.array(values) for values in groups])
+    found = significance.pooled([np.array(values) for values in groups])
     assert found.mean == pytest.approx(0.15)
     assert np.isnan([found.low, found.high, found.p, found.detectable]).all()
 

@@ -253,7 +253,7 @@ def test_a_folder_may_be_called_anything(
     assert list(sources.load(s.data).texts) == ["a", "b"]
     (folder / "run").symlink_to(finished.folder)
     monkeypatch.chdir(tmp_path)
-    assert evaluate.ask([f"{name}/run"]).home == Path(name) / "run"
+    assert evaluate.ask([f"{name}/run"]).run_folder == Path(name) / "run"
 
 
 def test_words_that_hydra_reads_are_left_as_they_are() -> None:

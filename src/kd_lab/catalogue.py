@@ -108,12 +108,12 @@ def folder_named(name: str) -> Path | None:
 
 def _refuse_damaged(folder: Path) -> None:
     """Raise a UserError where a model in a run's folder is no longer the one that the run wrote."""
-    for home in (folder.parent, folder.parent.parent):
-        written = run.files if (run := results.read(home)) else {}
+    for run_folder in (folder.parent, folder.parent.parent):
+        written = run.files if (run := results.read(run_folder)) else {}
         for name, digest in written.items():
-            path = home / name
+            path = run_folder / name
             if path.parent == folder and not (path.is_file() and files.sha256_of(path) == digest):
-                raise UserError(f"{path} is not what its run wrote there; delete {home} and run again")
+                raise UserError(f"{path} is not what its run wrote there; delete {run_folder} and run again")
 
 
 def _checkpoint(name: str, folder: Path, layers: int | None = None, run: Path | None = None) -> Checkpoint:
@@ -170,7 +170,7 @@ def _once(kept: Path, make: Callable[[Path], None]) -> Path:
     # A folder that somebody has emptied is not there.
     if kept.is_dir() and any(kept.iterdir()):
         return kept
-    with downloads.keeping():
+    with downloads.naming_cache_errors():
         kept.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=kept.parent) as scratch:
             make(Path(scratch) / "folder")

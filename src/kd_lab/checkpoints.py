@@ -20,7 +20,7 @@ from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
-from kd_lab import rank, ranks, terminal
+from kd_lab import process, ranks, terminal
 from kd_lab.files import sha256_of
 from kd_lab.stopping import Stopped, StopRequest
 from kd_lab.tracking import Curves
@@ -90,7 +90,7 @@ def newest(folder: Path, run: Mapping[str, Any]) -> Place | None:
 
 
 def _remove(stem: Path) -> None:
-    if rank.number():
+    if process.rank():
         return
     for suffix in (".json", ".ckpt", ".partial"):
         with suppress(OSError):
@@ -159,7 +159,7 @@ class Checkpoints(Callback):
             trainer.save_checkpoint(stem.with_suffix(".ckpt"))
             if self.files.error:
                 raise self.files.error
-            if rank.number():
+            if process.rank():
                 return ""
             about = {"sha256": sha256_of(stem.with_suffix(".ckpt")), "stage": self.stage, "run": self.run}
             scratch = stem.with_suffix(".partial")

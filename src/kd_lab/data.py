@@ -11,7 +11,7 @@ import torch
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
-from kd_lab import shelf
+from kd_lab import tensor_cache
 from kd_lab.batching import Key, TrainBatches, quiz_positions
 from kd_lab.encoding import Batch, Encoded, Encoder, Encoding
 from kd_lab.noise import Noise, vocabulary
@@ -60,7 +60,7 @@ class EncodedRows(Dataset[Batch]):
 
         def once(encoder: Encoder) -> Encoded:
             key = {"tokenizer": encoder.key, "max_length": encoder.max_length, "texts": content}
-            return Encoded(**shelf.keep("encodings", key, lambda: vars(encoder.encode(texts))))
+            return Encoded(**tensor_cache.cached("encodings", key, lambda: vars(encoder.encode(texts))))
 
         return {encoder.key: once(encoder) for encoder in self.encoders}
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import torch
 
-from kd_lab import downloads, rank
+from kd_lab import downloads, process
 
 _held: list[Any] = []  # a lock that nobody holds on to is released
 
@@ -25,7 +25,7 @@ def own(accelerator: str) -> int | list[int]:
     """
     if kind(accelerator) != "cuda":
         return 1
-    return [rank.local() if rank.among_others() else _free_gpu()]
+    return [process.local_rank() if process.is_distributed() else _free_gpu()]
 
 
 @cache
@@ -36,7 +36,7 @@ def _free_gpu() -> int:
     count = torch.cuda.device_count()
     if count == 1:
         return 0
-    with downloads.keeping():
+    with downloads.naming_cache_errors():
         folder = downloads.cache_folder() / "gpus"
         folder.mkdir(parents=True, exist_ok=True)
         for number in range(count):

@@ -34,7 +34,7 @@ MEMORY = "set micro_batch_size (rows in memory at a time) or a smaller batch_siz
 
 def wants_traceback(words: Sequence[str]) -> bool:
     """Whether ``debug=true`` is among the words of a command line."""
-    return any(settings.says_yes(word.partition("=")[2]) for word in words if word.lower().startswith("debug="))
+    return any(settings.is_true(word.partition("=")[2]) for word in words if word.lower().startswith("debug="))
 
 
 def opened(usage: str, carry_out: Callable[[list[str]], object], *, empty: bool = True) -> None:
@@ -78,7 +78,7 @@ def own(kind: type[S], words: Sequence[str]) -> tuple[S, list[str]]:
     try:
         read = kind.model_validate({name: word.partition("=")[2] for name, word in mine.items()})
     except ValidationError as error:
-        raise UserError(settings.first_of(error)) from error
+        raise UserError(settings.first_problem(error)) from error
     # A file may be called as an option is.
     return read, [word for word in words if "=" not in word or word.partition("=")[0] not in mine]
 

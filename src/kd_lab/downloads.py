@@ -39,7 +39,7 @@ def cache_folder() -> Path:
 
 
 @contextmanager
-def keeping() -> Iterator[None]:
+def naming_cache_errors() -> Iterator[None]:
     """Within, a cache that cannot be written is named.
 
     Raises:
@@ -117,9 +117,9 @@ def from_pip(requirement: str, sha256: str, *, source: bool = False) -> Path:
     kept = cache_folder() / "packages" / sha256
     if found := next(kept.glob("*"), None):
         return _verified(found, sha256)
-    with keeping():
+    with naming_cache_errors():
         kept.parent.mkdir(parents=True, exist_ok=True)
-    with keeping(), tempfile.TemporaryDirectory(dir=kept.parent) as scratch:
+    with naming_cache_errors(), tempfile.TemporaryDirectory(dir=kept.parent) as scratch:
         wanted, arrived = Path(scratch) / "requirements.txt", Path(scratch) / "arrived"
         wanted.write_text(f"{requirement} --hash=sha256:{sha256}\n", encoding="utf-8")
         options = ["--dest", str(arrived), "--requirement", str(wanted), "--no-deps", "--require-hashes"]

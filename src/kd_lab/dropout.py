@@ -84,7 +84,7 @@ AttentionInterface.register(QUICK, attention)
 AttentionMaskInterface.register(QUICK, sdpa_mask)
 
 
-def quicken(model: Any) -> None:
+def use_quick_dropout(model: Any) -> None:
     """Replace every plain dropout of ``model``, and the one inside its attention, in place."""
     for module in list(model.modules()):
         for name, child in module.named_children():

@@ -44,7 +44,7 @@ class Question:
 
     Attributes:
         checkpoint: of the classifier.
-        home: the folder of the run it came out of, or None.
+        run_folder: the folder of the run it came out of, or None.
         settings: with the data, noise, precision and machine of the evaluation.
         rows: of the source, their labels numbered as the classifier numbers them.
         numbers: which of them are asked.
@@ -52,7 +52,7 @@ class Question:
     """
 
     checkpoint: Checkpoint
-    home: Path | None
+    run_folder: Path | None
     settings: Settings
     rows: Rows
     numbers: Sequence[int]
@@ -86,7 +86,7 @@ def ask(words: Sequence[str]) -> Question:
     if split != "all":
         cut = sources.cut(rows, data)
         numbers = dict(cut.items())[split]
-    return Question(checkpoint, found.home, checked, finished.numbered_by(found, rows), numbers, split)
+    return Question(checkpoint, found.run_folder, checked, finished.numbered_by(found, rows), numbers, split)
 
 
 def answer(question: Question) -> None:
@@ -146,15 +146,15 @@ def show(title: str, found: "Measures", label_names: Sequence[str]) -> None:
 
 def _seen(question: Question) -> str | None:
     """A warning, where the classifier has been trained on texts that are evaluated, or where that cannot be told."""
-    run = results.read(question.home) if question.home else None
-    if question.home is None or run is None:
+    run = results.read(question.run_folder) if question.run_folder else None
+    if question.run_folder is None or run is None:
         return "trained elsewhere: it may have seen these rows"
     if elsewhere := [warning for warning in run.warnings if "trained elsewhere" in warning]:
         return elsewhere[0]
     try:
-        data = finished.data_of(question.home)
+        data = finished.data_of(question.run_folder)
         rows = sources.load(data)
-        cut = Splits(**json.loads((question.home / "splits.json").read_text(encoding="utf-8")))
+        cut = Splits(**json.loads((question.run_folder / "splits.json").read_text(encoding="utf-8")))
         unchanged = fingerprint.data_digest(rows, cut, data.max_length) == run.data.digest
     except (UserError, OSError, TypeError, ValueError, IndexError) as error:
         return f"whether it has seen these rows cannot be told: {error}"

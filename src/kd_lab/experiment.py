@@ -6,7 +6,7 @@ Nothing here imports torch before it is known that there is something to train.
 from contextlib import nullcontext
 from dataclasses import replace
 
-from kd_lab import catalogue, files, locks, memory, planning, rank, results, terminal
+from kd_lab import catalogue, files, locks, memory, planning, process, results, terminal
 from kd_lab.catalogue import Checkpoint
 from kd_lab.errors import UserError
 from kd_lab.planning import Plan
@@ -44,8 +44,8 @@ def carry_out(run: Plan, *, one_of_many: bool = False, asked_for: bool = True, w
         return result
     files.refuse_unwritable(run.settings.output_dir)
     # Among several processes the first one holds it for all; if it waited, the others would begin without it.
-    alone = not rank.among_others()
-    with nullcontext() if rank.number() else locks.held(run.folder, run.title, wait=wait and alone):
+    alone = not process.is_distributed()
+    with nullcontext() if process.rank() else locks.held(run.folder, run.title, wait=wait and alone):
         # Whoever held it may have finished this very run.
         if result := _found(run, asked_for=asked_for):
             return result
@@ -69,15 +69,15 @@ def _make(run: Plan, *, one_of_many: bool, asked_for: bool, wait: bool) -> Resul
     made = [_ready(teacher, wait) for teacher in run.teachers]
     memory.keep_freed()
     # Seconds of imports, spent only where something is trained.
-    from kd_lab import crew
+    from kd_lab import launcher
     from kd_lab.training import fit_and_test
 
     sizes = ", ".join(f"{len(rows):,} {name}" for name, rows in run.splits.items())
     terminal.say(f"training {run.title} ({sizes})")
     options = {"one_of_many": one_of_many, "asked_for": asked_for}
-    if run.settings.trainer.devices == 1 or rank.among_others():
+    if run.settings.trainer.devices == 1 or process.is_distributed():
         return fit_and_test(run, made, **options)
-    crew.carry_out(run, made, options)
+    launcher.launch(run, made, options)
     result = results.read(run.folder)
     assert result is not None
     return result

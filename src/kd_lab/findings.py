@@ -13,7 +13,7 @@ from kd_lab.results import DataResult, ModelResult, NoisyScores, Result, Scores,
 Asked = Mapping[str, Answers]
 
 
-def of(
+def result_of(
     *,
     run: Plan,
     student: Classifier,

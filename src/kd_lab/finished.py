@@ -22,24 +22,24 @@ class Finished:
 
     Attributes:
         checkpoint: of the classifier.
-        home: the folder of the run it came out of, or None.
+        run_folder: the folder of the run it came out of, or None.
         settings: with the data of that run, unless the user names others.
         max_length: tokens of a text that it reads, special ones included; where neither a run nor the user says, the
             model's own limit is what counts.
     """
 
     checkpoint: Checkpoint
-    home: Path | None
+    run_folder: Path | None
     settings: Settings
     max_length: int
 
     @property
     def teacher(self) -> int | None:
         """Its place among its run's teachers, from 0; None for a student, and for what its run does not name."""
-        if self.home is None or (run := results.read(self.home)) is None:
+        if self.run_folder is None or (run := results.read(self.run_folder)) is None:
             return None
         here = self.checkpoint.folder.resolve()
-        folders = [self.home / naming.teacher_folder(place, of.name) for place, of in enumerate(run.teachers)]
+        folders = [self.run_folder / naming.teacher_folder(place, of.name) for place, of in enumerate(run.teachers)]
         return next((place for place, folder in enumerate(folders) if folder.resolve() == here), None)
 
     @property
@@ -78,34 +78,36 @@ def find(name: str, words: Sequence[str], *, writes: bool = False) -> Finished:
 def under(checked: Settings, name: str, words: Sequence[str]) -> Finished:
     """The classifier ``name`` under settings that are checked; the arguments and errors are those of :func:`find`."""
     folder = catalogue.folder_named(name)
-    home = home_of(folder) if folder else None
+    run_folder = run_folder_of(folder) if folder else None
     typed = any(word.startswith("data=") for word in words)
     if not typed:
         if lone := [word for word in words if word.startswith("data.")]:
             raise UserError(f"{lone[0]}: say which data as well, with data=…")
-        checked = checked.model_copy(update={"data": data_of(home)} if home else {})
+        checked = checked.model_copy(update={"data": data_of(run_folder)} if run_folder else {})
     checkpoint = catalogue.locate(name, checked.models)
     if not checkpoint.classifies:
         raise UserError(f"{name} holds no trained classifier; name a run's folder, or fine-tune it first")
-    return Finished(checkpoint, home, checked, checked.data.max_length if typed or home else settings.LONGEST)
+    return Finished(
+        checkpoint, run_folder, checked, checked.data.max_length if typed or run_folder else settings.LONGEST
+    )
 
 
-def home_of(path: Path) -> Path | None:
+def run_folder_of(path: Path) -> Path | None:
     """The run's folder, where ``path`` is one or lies in one."""
     around = (path, path.parent, path.parent.parent)
     return next((folder for folder in around if path.is_dir() and (folder / results.FILE).is_file()), None)
 
 
-def data_of(home: Path) -> Data:
+def data_of(run_folder: Path) -> Data:
     """The data that a run was trained on.
 
     Raises:
         UserError: if its folder does not say.
     """
     try:
-        return Data.model_validate(OmegaConf.to_container(OmegaConf.load(home / "config.yaml"))["data"])  # type: ignore
+        return Data.model_validate(OmegaConf.to_container(OmegaConf.load(run_folder / "config.yaml"))["data"])  # type: ignore
     except (OSError, KeyError, TypeError, ValueError, YAMLError, OmegaConfBaseException) as error:
-        raise UserError(f"{home} holds no config.yaml that can be read: say which data, with data=…") from error
+        raise UserError(f"{run_folder} holds no config.yaml that can be read: say which data, with data=…") from error
 
 
 def numbered_by(found: Finished, rows: Rows) -> Rows:

@@ -50,7 +50,7 @@ def mse_logits(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
 SOFT_LOSSES: dict[str, SoftLoss] = {"kl": kl, "mse_probabilities": mse_probabilities, "mse_logits": mse_logits}
 
 
-Together = Callable[[Tensor, Tensor], Tensor]
+Combination = Callable[[Tensor, Tensor], Tensor]
 """(logits of the teachers [K, B, C], labels [B]) -> their logits together, [B, C]."""
 
 
@@ -72,7 +72,7 @@ def confidence(teachers: Tensor, labels: Tensor) -> Tensor:
     return (weights[..., None] * teachers).sum(dim=0)
 
 
-TOGETHER: dict[str, Together] = {"mean": mean, "confidence": confidence}
+COMBINATIONS: dict[str, Combination] = {"mean": mean, "confidence": confidence}
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class DistillationLoss:
         alpha: weight of the soft loss, in [0, 1].
         temperature: T > 0.
         soft_loss: a name out of ``SOFT_LOSSES``.
-        teacher_weights: a name out of ``TOGETHER``: how several teachers' logits become one.
+        teacher_weights: a name out of ``COMBINATIONS``: how several teachers' logits become one.
 
     Raises:
         ValueError: for an unknown soft loss or weighting, α outside [0, 1] or T ≤ 0.
@@ -97,8 +97,8 @@ class DistillationLoss:
     def __post_init__(self) -> None:
         if self.soft_loss not in SOFT_LOSSES:
             raise ValueError(f"soft_loss={self.soft_loss}: choose one of {', '.join(SOFT_LOSSES)}")
-        if self.teacher_weights not in TOGETHER:
-            raise ValueError(f"teacher_weights={self.teacher_weights}: choose one of {', '.join(TOGETHER)}")
+        if self.teacher_weights not in COMBINATIONS:
+            raise ValueError(f"teacher_weights={self.teacher_weights}: choose one of {', '.join(COMBINATIONS)}")
         if not 0 <= self.alpha <= 1:
             raise ValueError(f"alpha={self.alpha}: a weight lies in [0, 1]")
         if not self.temperature > 0:
@@ -112,7 +112,7 @@ class DistillationLoss:
         """
         if teachers.shape[1:] != student.shape:
             raise ValueError(f"teachers' logits are {list(teachers.shape)}: one of {list(student.shape)} each is meant")
-        taught = TOGETHER[self.teacher_weights](teachers, labels)
+        taught = COMBINATIONS[self.teacher_weights](teachers, labels)
         soft = SOFT_LOSSES[self.soft_loss](student, taught, self.temperature)
         return self.alpha * soft + (1 - self.alpha) * cross_entropy(student, labels)
 

@@ -8,7 +8,7 @@ from lightning import Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
 
-from kd_lab import devices, environment, precision, progress, rank, ranks
+from kd_lab import devices, environment, precision, process, progress, ranks
 from kd_lab.errors import UserError
 from kd_lab.settings import Settings
 
@@ -43,14 +43,14 @@ def trainer(
     Raises:
         UserError: if the machine has no such accelerator.
     """
-    machine, several = settings.trainer, together and rank.among_others()
+    machine, several = settings.trainer, together and process.is_distributed()
     shown, bars = progress.callbacks(title, machine.enable_progress_bar)
     try:
         return Trainer(
             accelerator=machine.accelerator,
             devices=machine.devices if several else devices.own(machine.accelerator),
             num_nodes=machine.num_nodes if several else 1,
-            strategy=ranks.Together() if several else "auto",
+            strategy=ranks.UnwrappedDDP() if several else "auto",
             log_every_n_steps=machine.log_every_n_steps,
             max_epochs=epochs,
             precision=precision.LIGHTNING[settings.precision],

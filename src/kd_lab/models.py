@@ -13,7 +13,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTok
 
 from kd_lab import excerpt, quiet
 from kd_lab.catalogue import Checkpoint
-from kd_lab.dropout import quicken
+from kd_lab.dropout import use_quick_dropout
 from kd_lab.encoding import Batch, Encoder
 from kd_lab.errors import UserError
 from kd_lab.settings import LONGEST
@@ -163,7 +163,7 @@ def load(checkpoint: Checkpoint, label_names: Sequence[str], max_length: int, *,
         raise UserError(
             f"{checkpoint.name}: {checkpoint.folder} lacks the weights {', '.join(unexpected[:3])} of its model"
         )
-    quicken(model)
+    use_quick_dropout(model)
     excerpt.enable(model)
     return Classifier(checkpoint.name, model.train(), Encoder(tokenizer, min(max_length, _positions(config))))
 

@@ -15,7 +15,7 @@ from kd_lab import doors, finished, memory, streams, terminal, texts
 from kd_lab.errors import UserError
 from kd_lab.finished import Finished
 from kd_lab.sections import Section, Text
-from kd_lab.texts import Line, Source
+from kd_lab.texts import NumberedText, Source
 
 if TYPE_CHECKING:
     from kd_lab.predicting import Predictor
@@ -93,14 +93,14 @@ def answer(request: Request) -> None:
         terminal.say(f"{count:,} labels are in {request.output}")
 
 
-def answers(predictor: "Predictor", lines: Iterable[Line]) -> Iterator[list[str]]:
+def answers(predictor: "Predictor", lines: Iterable[NumberedText]) -> Iterator[list[str]]:
     """Some at a time, a line of JSON for each of ``lines``: its number, text, label, and each label's probability."""
     for chunk in texts.chunks(lines, BATCHES_TOGETHER * predictor.settings.batch_size):
         probabilities = predictor.logits([line.text for line in chunk]).softmax(dim=-1)
         yield [_json(predictor, line, row) for line, row in zip(chunk, probabilities.tolist(), strict=True)]
 
 
-def _json(predictor: "Predictor", line: Line, row: Sequence[float]) -> str:
+def _json(predictor: "Predictor", line: NumberedText, row: Sequence[float]) -> str:
     names = predictor.label_names
     each = {name: round(p, 6) for name, p in zip(names, row, strict=True)}
     found = {"line": line.number, "text": line.text, "label": names[row.index(max(row))], "probability": each}

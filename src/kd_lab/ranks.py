@@ -19,7 +19,7 @@ from kd_lab.encoding import Batch
 PATIENCE = timedelta(days=1)  # in which the first process evaluates while the others wait
 
 
-class Together(DDPStrategy):
+class UnwrappedDDP(DDPStrategy):
     """Lightning's strategy without torch's wrapper: methods add up their gradients themselves."""
 
     def __init__(self, **options: Any):

@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from kd_lab import devices, evaluation, shelf
+from kd_lab import devices, evaluation, tensor_cache
 from kd_lab.catalogue import Checkpoint
 from kd_lab.data import EncodedRows, TextDataModule
 from kd_lab.evaluation import EVALUATED, Answers
@@ -60,7 +60,7 @@ def logits(
         return {"logits": evaluation.answers(list(teachers)[member], settings, part.rows, part.numbers)[0]}
 
     kept = [
-        shelf.keep("logits", {**key, "teacher": checkpoint.identity()}, partial(ask, member))["logits"]
+        tensor_cache.cached("logits", {**key, "teacher": checkpoint.identity()}, partial(ask, member))["logits"]
         for member, checkpoint in enumerate(checkpoints)
     ]
     return torch.stack(kept) if len(kept) > 1 else kept[0][None]

@@ -21,7 +21,7 @@ def run(config: DictConfig) -> float | None:
     """One job: check the settings, find or carry out the run, print its result; returns its validation accuracy."""
     if sweeps.running():
         return sweeps.job(config, lambda: _train(config, one_of_many=True))
-    with doors.one_line_errors(debug=settings.says_yes(config.get("debug")), interrupted=INTERRUPTED):
+    with doors.one_line_errors(debug=settings.is_true(config.get("debug")), interrupted=INTERRUPTED):
         result = _train(config)
     show(result)
     return result.student.validation.accuracy

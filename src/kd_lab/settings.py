@@ -170,10 +170,10 @@ def check(config: DictConfig | Mapping[str, Any], typed: Sequence[str] = ()) -> 
     except OmegaConfBaseException as error:
         raise UserError(f"{error.full_key} must be set: {error.full_key}=…") from error
     except ValidationError as error:
-        raise UserError(first_of(error)) from error
+        raise UserError(first_problem(error)) from error
 
 
-def says_yes(value: object) -> bool:
+def is_true(value: object) -> bool:
     """Whether a setting that is true or false would be true with ``value``."""
     try:
         return TypeAdapter(bool).validate_python(value)
@@ -181,7 +181,7 @@ def says_yes(value: object) -> bool:
         return False
 
 
-def first_of(error: ValidationError) -> str:
+def first_problem(error: ValidationError) -> str:
     """The first bad value and what would be right, in one line."""
     problems = [(_name(problem["loc"]), problem) for problem in error.errors(include_url=False)]
     name, first = problems[0]

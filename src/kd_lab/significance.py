@@ -79,7 +79,7 @@ def paired(first: Array, second: Array) -> Mean:
     return mean_of(np.asarray(second) - np.asarray(first))
 
 
-def together(groups: Sequence[Array]) -> Mean:
+def pooled(groups: Sequence[Array]) -> Mean:
     """The mean of the means of ``groups`` [n], each drawn around a mean of its own with one common deviation.
 
     A t interval and test with as many degrees of freedom as there are values less groups: the analysis of variance

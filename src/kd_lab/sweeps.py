@@ -90,7 +90,7 @@ def job(config: DictConfig, train: Callable[[], Result]) -> float | None:
         return train()
 
     words = _words(config, hydra.overrides.task)
-    result = attempt(folder, hydra.job.num, words, composed, debug=settings.says_yes(config.get("debug")))
+    result = attempt(folder, hydra.job.num, words, composed, debug=settings.is_true(config.get("debug")))
     say_progress(folder)
     return None if result is None else result.student.validation.accuracy
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from kd_lab import rank, streams
+from kd_lab import process, streams
 
 # In a pipe or a log file a table has the room it needs.
 console = Console(
@@ -18,7 +18,7 @@ console = Console(
 
 def say(text: str) -> None:
     """One line for the person at the terminal; of several processes the first one speaks."""
-    if rank.number() == 0:
+    if process.rank() == 0:
         console.print(text, markup=False)
 
 

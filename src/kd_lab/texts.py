@@ -21,7 +21,7 @@ SECONDS_OF_SILENCE = 0.2
 
 
 @dataclass(frozen=True)
-class Line:
+class NumberedText:
     """A text and the number of the line it begins on, from 1."""
 
     number: int
@@ -53,7 +53,7 @@ class Source:
             raise UserError(f"{path}: cannot read {self.suffix}; give lines, .csv, .tsv or .jsonl")
         self.size = path.stat().st_size if path and path.is_file() else None
 
-    def __iter__(self) -> Iterator[Line]:
+    def __iter__(self) -> Iterator[NumberedText]:
         """Every text, in order.
 
         Raises:
@@ -67,7 +67,7 @@ class Source:
                 yield from self._objects(stream)
             else:
                 for number, line in self._lines(stream):
-                    yield Line(number, line.removesuffix("\n").removesuffix("\r"))
+                    yield NumberedText(number, line.removesuffix("\n").removesuffix("\r"))
 
     def _lines(self, stream: BinaryIO) -> Iterator[tuple[int, str]]:
         for number, line in enumerate(stream, 1):
@@ -78,7 +78,7 @@ class Source:
             except UnicodeDecodeError as error:
                 raise UserError(f"{self.name}, line {number} is not UTF-8: save it as UTF-8") from error
 
-    def _rows(self, stream: BinaryIO) -> Iterator[Line]:
+    def _rows(self, stream: BinaryIO) -> Iterator[NumberedText]:
         csv.field_size_limit(LONGEST_CELL)
         table = csv.reader((line for _, line in self._lines(stream)), delimiter=TABLES[self.suffix])
         begins = 0
@@ -90,12 +90,12 @@ class Source:
             begins = table.line_num
             for row in table:
                 if row:  # an empty line is no row
-                    yield Line(begins + 1, row[place] if place < len(row) else "")
+                    yield NumberedText(begins + 1, row[place] if place < len(row) else "")
                 begins = table.line_num
         except csv.Error as error:
             raise UserError(f"{self.name}, line {begins + 1} is no row of a table: {error}") from error
 
-    def _objects(self, stream: BinaryIO) -> Iterator[Line]:
+    def _objects(self, stream: BinaryIO) -> Iterator[NumberedText]:
         for number, line in self._lines(stream):
             if not line.strip():
                 continue
@@ -109,7 +109,7 @@ class Source:
                     f"{self.name}, line {number} is no object with {self.column!r}{has}: name it with text="
                 )
             value = found[self.column]
-            yield Line(number, value if isinstance(value, str) else "" if value is None else str(value))
+            yield NumberedText(number, value if isinstance(value, str) else "" if value is None else str(value))
 
 
 def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:

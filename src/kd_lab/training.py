@@ -20,8 +20,8 @@ from kd_lab import (
     models,
     naming,
     precision,
+    process,
     quiet,
-    rank,
     ranks,
     remembered,
     results,
@@ -55,7 +55,7 @@ def fit_and_test(
         UserError: for a teacher that knows nothing, weights that do not fit, or a loss that is no number.
     """
     training = Training(run, teachers)
-    if rank.number():
+    if process.rank():
         return training.follow()
     names = [teacher.name for teacher in teachers]
     with precision.of(run.settings.precision, run.settings.trainer.accelerator):
@@ -167,7 +167,7 @@ class Training:
         best_epoch = fitting.best.epoch + 1
         answers = at_end if best_epoch == fitting.epochs else self._ask()
         self._save(answers)
-        result = findings.of(
+        result = findings.result_of(
             run=self.run,
             student=self.student,
             teachers=list(self.teachers or []),

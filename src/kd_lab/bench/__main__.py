@@ -6,7 +6,7 @@ from pathlib import Path
 
 from kd_lab import doors, environment, files, terminal
 from kd_lab.bench import processes, table
-from kd_lab.bench.table import Line
+from kd_lab.bench.table import BenchRow
 from kd_lab.bench.variants import ROWS, read
 
 USAGE = f"""How long a training step takes: each kind of step in fresh processes, taken in turns.
@@ -38,7 +38,7 @@ def run(words: Sequence[str]) -> Path:
     folder = variants[0].settings.output_dir / table.FOLDER
     files.refuse_unwritable(folder)
     before = table.earlier(folder, words, bench.against)
-    lines = [Line(row=v.row, axes=list(v.axes), rows_a_step=v.settings.batch_size) for v in variants]
+    lines = [BenchRow(row=v.row, axes=list(v.axes), rows_a_step=v.settings.batch_size) for v in variants]
     path = folder / f"{datetime.now():%Y-%m-%d_%H-%M-%S}.json"
     try:
         processes.measure(bench, variants, lines)
@@ -49,7 +49,9 @@ def run(words: Sequence[str]) -> Path:
     return path
 
 
-def _tell(words: Sequence[str], lines: Sequence[Line], path: Path, before: tuple[Path, table.BenchFile] | None) -> None:
+def _tell(
+    words: Sequence[str], lines: Sequence[BenchRow], path: Path, before: tuple[Path, table.BenchFile] | None
+) -> None:
     from kd_lab.bench import picture
 
     table.show(lines, before[1] if before else None)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from kd_lab.bench.table import Line
+from kd_lab.bench.table import BenchRow
 from kd_lab.bench.variants import ROWS
 
 KINDS = {
@@ -21,7 +21,7 @@ WEIGHTS, REST = ("optimizers, clipping, copies", "#56B4E9"), ("the rest", "#BBBB
 ROOM = 1.18  # the axis over the longest bar, for its number
 
 
-def draw(lines: Sequence[Line], path: Path) -> None:
+def draw(lines: Sequence[BenchRow], path: Path) -> None:
     """One bar per variant; one that is too long for the others to be seen is cut, and says so."""
     import matplotlib
 
@@ -56,7 +56,7 @@ def draw(lines: Sequence[Line], path: Path) -> None:
     pyplot.close(figure)
 
 
-def _bars(shown: Sequence[Line]) -> list[tuple[str, str, list[float]]]:
+def _bars(shown: Sequence[BenchRow]) -> list[tuple[str, str, list[float]]]:
     """Name, colour and one width per line."""
     known = {part for _, parts in KINDS.values() for part in parts}
     bars = [

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from kd_lab import memory, sources, turns
-from kd_lab.bench.table import Line
+from kd_lab import interleaved, memory, sources
+from kd_lab.bench.table import BenchRow
 from kd_lab.bench.variants import Bench, Variant
+from kd_lab.interleaved import Measured
 from kd_lab.settings import Data
 from kd_lab.sources import Rows
 from kd_lab.splits import Splits
-from kd_lab.turns import Measured
 
 if TYPE_CHECKING:
     from kd_lab.bench.measurement import Measurement
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 PRELOADED = ["kd_lab.bench.measurement"]
 
 
-def measure(bench: Bench, variants: Sequence[Variant], lines: Sequence[Line]) -> None:
+def measure(bench: Bench, variants: Sequence[Variant], lines: Sequence[BenchRow]) -> None:
     """Measure every variant ``bench.repeats`` times, and add what was found to its line."""
     memory.keep_freed()
     steps = [
         Measured(variant.name, _in_a_fresh_process, (variant, bench, *_data(variant.settings.data)), line.add)
         for variant, line in zip(variants, lines, strict=True)
     ]
-    turns.take(steps, bench.repeats, "kinds of steps", PRELOADED)
+    interleaved.run(steps, bench.repeats, "kinds of steps", PRELOADED)
 
 
 def _in_a_fresh_process(variant: Variant, bench: Bench, rows: Rows, cut: Splits) -> "Measurement":

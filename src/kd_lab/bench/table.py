@@ -14,7 +14,7 @@ FOLDER = "bench"
 COLUMNS = ("ms", "±%", "rows/s", "floor ms", "× floor", "data %", "MB", "GFLOP", "% of peak", "cosine", "before")
 
 
-class Line(BaseModel):
+class BenchRow(BaseModel):
     """One variant's figures: one per process in each list; see :class:`kd_lab.bench.measurement.Measurement`."""
 
     row: str
@@ -78,7 +78,7 @@ class BenchFile(BaseModel):
     machine: dict[str, str | int]
     versions: dict[str, str]
     words: list[str]
-    lines: list[Line]
+    lines: list[BenchRow]
 
     def write(self, path: Path) -> None:
         """Whole or not at all."""
@@ -108,7 +108,7 @@ def _plain(words: Sequence[str]) -> set[str]:
     return {word for word in words if not word.startswith(("bench.", "output_dir="))}
 
 
-def show(lines: Sequence[Line], before: BenchFile | None) -> None:
+def show(lines: Sequence[BenchRow], before: BenchFile | None) -> None:
     """One row per variant; passes are what ``show_passes`` shows."""
     past = {line.name: line for line in before.lines if line.seconds} if before else {}
     table = terminal.ruled(["step"], COLUMNS)
@@ -133,7 +133,7 @@ def show(lines: Sequence[Line], before: BenchFile | None) -> None:
     terminal.console.print(table)
 
 
-def show_passes(lines: Sequence[Line]) -> None:
+def show_passes(lines: Sequence[BenchRow]) -> None:
     """Where the time goes, in milliseconds."""
     for line in lines:
         parts = [f"{name} {ms:.1f}" for name, ms in line.parts.items() if ms >= 0.05]

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from kd_lab import doors, finished, memory, terminal
 from kd_lab.export import making
-from kd_lab.export.record import Export, Order
+from kd_lab.export.record import Export, ExportOptions
 from kd_lab.finished import Finished
 from kd_lab.sections import Section
 
@@ -43,7 +43,7 @@ class Request:
     """What is asked for, and the words that ask."""
 
     finished: Finished
-    order: Order
+    order: ExportOptions
     sending: Sending
     words: tuple[str, ...]
 
@@ -59,7 +59,7 @@ def read(words: Sequence[str]) -> Request:
     Raises:
         UserError: for a bad word, a folder without a classifier, or a package that is not there.
     """
-    order, rest = doors.own(Order, words)
+    order, rest = doors.own(ExportOptions, words)
     sending, rest = doors.own(Sending, rest)
     (name,), given = doors.named(rest, "one run", 1)
     # What the weights are compared in: products in fewer bits would differ by more than the formats do.

@@ -40,15 +40,15 @@ class Base:
 
 def of(found: Finished) -> Base:
     """The model that the classifier began as, as far as its run says."""
-    if found.home is None:
+    if found.run_folder is None:
         return Base(licence=_in_card(found.checkpoint.folder / README))
-    return _of_run(found.home, found.checkpoint.folder, DEEPEST)
+    return _of_run(found.run_folder, found.checkpoint.folder, DEEPEST)
 
 
-def _of_run(home: Path, folder: Path, deep: int) -> Base:
-    """The base of the model in ``folder`` of the run ``home``."""
+def _of_run(run_folder: Path, folder: Path, deep: int) -> Base:
+    """The base of the model in ``folder`` of the run ``run_folder``."""
     try:
-        config: Any = OmegaConf.to_container(OmegaConf.load(home / "config.yaml"))
+        config: Any = OmegaConf.to_container(OmegaConf.load(run_folder / "config.yaml"))
         name = str(config["student"])
         if folder.parent.name == "teachers":
             # A teacher's folder begins with its number.
@@ -68,9 +68,13 @@ def _named(name: str, models: Mapping[str, Any], deep: int) -> Base:
             return _named(origin.stand_in, models, deep - 1) if deep else Base(name)
         return _of_origin(name, origin)
     if path := catalogue.folder_named(name):
-        home = finished.home_of(path)
-        inner = path / "student" if home == path else path
-        return _of_run(home, inner, deep - 1) if home and deep else Base(path.name, None, _in_card(path / README))
+        run_folder = finished.run_folder_of(path)
+        inner = path / "student" if run_folder == path else path
+        return (
+            _of_run(run_folder, inner, deep - 1)
+            if run_folder and deep
+            else Base(path.name, None, _in_card(path / README))
+        )
     return Base(name, name, _on_hub(name, "main"))
 
 

@@ -83,7 +83,7 @@ def _tested(found: Finished, export: Export, run: Result | None) -> Scores:
 
 def _facts(found: Finished, export: Export, run: Result | None) -> Iterator[tuple[str, object]]:
     """What is known of how it was made."""
-    if not run or not found.home:
+    if not run or not found.run_folder:
         yield "run", "none is known"
         return
     teachers = " + ".join(teacher.name for teacher in run.teachers)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from kd_lab import files, finished, predicting, sources
 from kd_lab.export import runtimes
-from kd_lab.export.record import PATHS, Format, Order, Weights
+from kd_lab.export.record import PATHS, ExportOptions, Format, Weights
 from kd_lab.finished import Finished
 
 SPLITS = ("test", "validation", "train")
@@ -64,7 +64,7 @@ def ask(found: Finished, count: int) -> Rows:
     return Rows(texts, np.array(labels), counts, logits)
 
 
-def check(folder: Path, kind: Format, rows: Rows, order: Order) -> Weights:
+def check(folder: Path, kind: Format, rows: Rows, order: ExportOptions) -> Weights:
     """The weights of the format ``kind``, compared with the original; a file that strays is refused, and removed."""
     said = runtimes.logits(runtimes.Reader(folder), runtimes.start(folder, kind, torch.get_num_threads()), rows.texts)
     path, accuracy = folder / PATHS[kind], float((said.argmax(axis=1) == rows.labels).mean())
@@ -83,7 +83,7 @@ def check(folder: Path, kind: Format, rows: Rows, order: Order) -> Weights:
     return found
 
 
-def _refusal(found: Weights, rows: Rows, order: Order) -> str | None:
+def _refusal(found: Weights, rows: Rows, order: ExportOptions) -> str | None:
     if found.format == "int8":
         # A row's share is what rounding could decide.
         lost = 100 * (rows.accuracy - found.accuracy)

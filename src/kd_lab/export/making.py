@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from kd_lab import environment, files, results, terminal
 from kd_lab.errors import UserError
 from kd_lab.export import record
-from kd_lab.export.record import FORMATS, Export, Format, Order, Scale, Weights
+from kd_lab.export.record import FORMATS, Export, ExportOptions, Format, Scale, Weights
 from kd_lab.finished import Finished
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def refuse_missing(formats: Sequence[str]) -> None:
         raise UserError(f"ONNX needs {', '.join(missing)}: pip install 'kd_lab[export]', or choose format=folder")
 
 
-def make(found: Finished, order: Order, words: Sequence[str]) -> tuple[Path, Export]:
+def make(found: Finished, order: ExportOptions, words: Sequence[str]) -> tuple[Path, Export]:
     """The folder of the export that ``order`` asks for, and what it holds.
 
     One that is there and was checked in the same way is found; formats that were made before stay.
@@ -62,7 +62,7 @@ def make(found: Finished, order: Order, words: Sequence[str]) -> tuple[Path, Exp
     return folder, export
 
 
-def _write(found: Finished, identity: str, order: Order, words: Sequence[str], folder: Path) -> Export:
+def _write(found: Finished, identity: str, order: ExportOptions, words: Sequence[str], folder: Path) -> Export:
     # Seconds of imports, after everything that can be refused.
     from kd_lab.export import card, checking, writing
 
@@ -76,11 +76,11 @@ def _write(found: Finished, identity: str, order: Order, words: Sequence[str], f
     of = ", ".join(f"{count:,} of {name}" for name, count in rows.counts.items())
     terminal.say(f"checking on {len(rows.texts):,} rows: {of}{few}")
     weights = _checked(folder, rows, order)
-    run = results.read(found.home) if found.home else None
+    run = results.read(found.run_folder) if found.run_folder else None
     export = Export(
         name=found.checkpoint.name,
         role=_role(found),
-        run=found.home.resolve().name if found.home else None,
+        run=found.run_folder.resolve().name if found.run_folder else None,
         fingerprint=run.fingerprint if run else None,
         identity=identity,
         parameters=parameters,
@@ -99,7 +99,7 @@ def _write(found: Finished, identity: str, order: Order, words: Sequence[str], f
     return export
 
 
-def _checked(folder: Path, rows: "Rows", order: Order) -> list[Weights]:
+def _checked(folder: Path, rows: "Rows", order: ExportOptions) -> list[Weights]:
     """The weights of every format that ``order`` asks for; what is there for another's sake alone goes."""
     from kd_lab.export import checking
 
@@ -113,7 +113,7 @@ def _checked(folder: Path, rows: "Rows", order: Order) -> list[Weights]:
     return [made[kind] for kind in order.format]
 
 
-def _int8(folder: Path, rows: "Rows", order: Order) -> Weights:
+def _int8(folder: Path, rows: "Rows", order: ExportOptions) -> Weights:
     """Its weights, made in the fastest way in which it keeps to its original."""
     from kd_lab.export import checking, writing
 
@@ -131,7 +131,7 @@ def _int8(folder: Path, rows: "Rows", order: Order) -> Weights:
 def _role(found: Finished) -> Literal["student", "teacher", "model"]:
     if found.teacher is not None:
         return "teacher"
-    return "student" if found.home and found.checkpoint.folder.name == "student" else "model"
+    return "student" if found.run_folder and found.checkpoint.folder.name == "student" else "model"
 
 
 def _data(found: Finished) -> dict[str, object]:

@@ -19,7 +19,7 @@ PATHS = {"folder": "model.safetensors", "onnx": "onnx/model.onnx", "int8": "onnx
 """Where the weights lie in an export, as the hub's other tools look for them."""
 
 
-class Order(Section):
+class ExportOptions(Section):
     """What is made, and when it is refused.
 
     ``rows`` are compared with the original, if the data has so many; ``difference`` is the largest that a logit of the
@@ -90,7 +90,7 @@ class Export(BaseModel):
     data: dict[str, Any]
     rows: dict[str, int]
     accuracy: float
-    order: Order
+    order: ExportOptions
     weights: list[Weights]
     command: str
     versions: dict[str, str]

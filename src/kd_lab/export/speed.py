@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BeforeValidator, Field
 
-from kd_lab import doors, environment, finished, memory, terminal, turns
+from kd_lab import doors, environment, finished, interleaved, memory, terminal
 from kd_lab.export import making, speeds
-from kd_lab.export.record import Export, Order
-from kd_lab.export.speeds import Line
+from kd_lab.export.record import Export, ExportOptions
+from kd_lab.export.speeds import SpeedRow
 from kd_lab.finished import Finished
+from kd_lab.interleaved import Measured
 from kd_lab.sections import Count, Section, listed
-from kd_lab.turns import Measured
 
 if TYPE_CHECKING:
     from kd_lab.export.speeds import Timing
@@ -59,7 +59,7 @@ class Race:
     """
 
     ways: Ways
-    order: Order
+    order: ExportOptions
     runners: list[Finished]
     names: list[str]
     asked: list[str]
@@ -78,7 +78,7 @@ def read(words: Sequence[str]) -> Race:
         UserError: for a bad word, a folder without a classifier, or a package that is not there.
     """
     ways, all_but_ways = doors.own(Ways, words)
-    order, rest = doors.own(Order, all_but_ways)
+    order, rest = doors.own(ExportOptions, all_but_ways)
     several, given = doors.named(rest, "at least one run", 1, sys.maxsize)
     names, given = list(dict.fromkeys(several)), [*given, "precision=float32"]
     runners = [finished.find(name, given, writes=True) for name in names]
@@ -104,7 +104,7 @@ def run(race: Race) -> Path:
     return path
 
 
-def _lines(race: Race, exports: Sequence[tuple[Path, Export]]) -> tuple[list[Line], list[Path]]:
+def _lines(race: Race, exports: Sequence[tuple[Path, Export]]) -> tuple[list[SpeedRow], list[Path]]:
     lines, folders = [], []
     for folder, export in exports:
         for weights in export.weights:
@@ -113,7 +113,7 @@ def _lines(race: Race, exports: Sequence[tuple[Path, Export]]) -> tuple[list[Lin
             elif weights.format in race.order.format:
                 for threads in race.ways.threads:
                     lines.append(
-                        Line(
+                        SpeedRow(
                             model=_name(export, exports),
                             format=weights.format,
                             threads=threads,
@@ -132,7 +132,7 @@ def _name(export: Export, exports: Sequence[tuple[Path, Export]]) -> str:
     return export.name if len(alike) == 1 else f"{export.name} {export.identity[:8]}"
 
 
-def _measure(ways: Ways, lines: Sequence[Line], folders: Sequence[Path], texts: Sequence[str]) -> None:
+def _measure(ways: Ways, lines: Sequence[SpeedRow], folders: Sequence[Path], texts: Sequence[str]) -> None:
     if (load := os.getloadavg()[0]) > BUSY * (os.cpu_count() or 1):
         terminal.say(f"warning: the machine is at work (load {load:.1f}): only ratios of what follows are worth much")
     these = [
@@ -144,7 +144,7 @@ def _measure(ways: Ways, lines: Sequence[Line], folders: Sequence[Path], texts: 
         )
         for line, folder in zip(lines, folders, strict=True)
     ]
-    turns.take(these, ways.repeats, "lines", PRELOADED)
+    interleaved.run(these, ways.repeats, "lines", PRELOADED)
 
 
 def _in_a_fresh_process(folder: Path, kind: str, threads: int, texts: Sequence[str]) -> "Timing":
@@ -156,7 +156,7 @@ def _in_a_fresh_process(folder: Path, kind: str, threads: int, texts: Sequence[s
     return stopwatch.measure(folder, kind, threads, texts)
 
 
-def _tell(race: Race, lines: Sequence[Line], texts: Sequence[str], path: Path) -> None:
+def _tell(race: Race, lines: Sequence[SpeedRow], texts: Sequence[str], path: Path) -> None:
     words = sum(len(text.split()) for text in texts) / len(texts)
     versions = environment.versions() | making.versions(race.order.format)
     path.parent.mkdir(parents=True, exist_ok=True)

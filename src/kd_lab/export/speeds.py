@@ -30,7 +30,7 @@ class Timing(BaseModel):
     tokenizing: float
 
 
-class Line(BaseModel):
+class SpeedRow(BaseModel):
     """One model in one format under a number of threads; ``timings`` is one for each process."""
 
     model: str
@@ -62,14 +62,14 @@ class SpeedFile(BaseModel):
     words: list[str]
     sentences: int
     mean_words: float
-    lines: list[Line]
+    lines: list[SpeedRow]
 
     def write(self, path: Path) -> None:
         """Whole or not at all."""
         files.write_whole(path, self.model_dump_json(indent=2) + "\n")
 
 
-def faster(line: Line, lines: Sequence[Line]) -> float | None:
+def faster(line: SpeedRow, lines: Sequence[SpeedRow]) -> float | None:
     """How many times as fast as the first model in ONNX of float32 under as many threads; None without that."""
     first = next(
         (one for one in lines if (one.model, one.format, one.threads) == (lines[0].model, "onnx", line.threads)), None
@@ -77,7 +77,7 @@ def faster(line: Line, lines: Sequence[Line]) -> float | None:
     return first.timing.median / line.timing.median if first and first.timings else None
 
 
-def show(lines: Sequence[Line]) -> None:
+def show(lines: Sequence[SpeedRow]) -> None:
     """One row per line."""
     table = terminal.ruled(["model", "in"], COLUMNS)
     before = ""
@@ -102,7 +102,7 @@ def show(lines: Sequence[Line]) -> None:
     terminal.say(f"times faster: than {lines[0].model} in ONNX of float32, at p50 under as many threads")
 
 
-def draw(lines: Sequence[Line], path: Path) -> None:
+def draw(lines: Sequence[SpeedRow], path: Path) -> None:
     """Milliseconds a sentence under the fewest threads, with the 95th percentile, beside the size on disk."""
     import matplotlib
 

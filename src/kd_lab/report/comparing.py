@@ -95,10 +95,10 @@ def _compare(baseline: Setting, pairs: Sequence[tuple[Run, Run]], split: str) ->
     return _of(baseline, after - before, significance.paired(before, after))
 
 
-def together(found: Sequence[Comparison]) -> Comparison:
+def pooled(found: Sequence[Comparison]) -> Comparison:
     """What the same comparison found on several cuts of the data, each with seeds of its own."""
     by_seed = [np.array(one.by_seed) for one in found]
-    return _of(found[0].baseline, np.concatenate(by_seed), significance.together(by_seed))
+    return _of(found[0].baseline, np.concatenate(by_seed), significance.pooled(by_seed))
 
 
 def correct(found: Iterable[Comparison | None]) -> None:

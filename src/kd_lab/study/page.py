@@ -13,7 +13,7 @@ from kd_lab.report.gathering import Group
 from kd_lab.report.pictures import Picture
 from kd_lab.report.rendering import in_markdown, of_table
 from kd_lab.report.runs import Run
-from kd_lab.study import answering, kept, plans, together
+from kd_lab.study import answering, kept, plans, pooled
 from kd_lab.study.kept import Kept
 from kd_lab.study.plans import Plan
 
@@ -53,7 +53,7 @@ def _answers(stages: Sequence[Kept], beside: Path) -> Iterator[str]:
     asked = [one for one in stages if one.stage.questions]
     if asked:
         yield "## Answers"
-    for both in together.of(asked):
+    for both in pooled.pool(asked):
         names = " and ".join(f"[{name}](#{name})" for name in both.names)
         yield f"From {names} together, on the {both.stage.split} split:"
         yield answering.lines(both.stage, both.tested)

@@ -167,6 +167,6 @@ def read(name: str) -> Plan:
             raise UserError(f"{path} is no plan: it should hold {' and '.join(Plan.model_fields)}")
         return Plan.model_validate(found)
     except ValidationError as error:
-        raise UserError(f"{path}: {settings.first_of(error)}") from error
+        raise UserError(f"{path}: {settings.first_problem(error)}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is no YAML: {' '.join(str(error).split())}") from error

@@ -27,7 +27,7 @@ class Measured:
     keep: Callable[[Any], str]
 
 
-def take(these: Sequence[Measured], repeats: int, kind: str, preloaded: Sequence[str]) -> None:
+def run(these: Sequence[Measured], repeats: int, kind: str, preloaded: Sequence[str]) -> None:
     """Measure each of them ``repeats`` times, and say how long it will take yet.
 
     Args:

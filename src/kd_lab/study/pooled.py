@@ -15,7 +15,7 @@ Asked = list[tuple[Kept, int]]
 
 
 @dataclass(frozen=True)
-class Together:
+class Pooled:
     """What several stages ask, with what they found together.
 
     Attributes:
@@ -29,7 +29,7 @@ class Together:
     tested: Tested
 
 
-def of(stages: Sequence[Kept]) -> Iterator[Together]:
+def pool(stages: Sequence[Kept]) -> Iterator[Pooled]:
     """All that is asked more than once and judged on the same split, once every stage that asks it has answered."""
     asked: dict[tuple[str, tuple[str, str], str], Asked] = defaultdict(list)
     for one in stages:
@@ -40,7 +40,7 @@ def of(stages: Sequence[Kept]) -> Iterator[Together]:
         if len(those) > 1 and all(any(one.tested) for one, _ in those):
             alike[tuple(one.name for one, _ in those)][question] = those
     for names, questions in alike.items():
-        yield Together(names, *_answered(questions))
+        yield Pooled(names, *_answered(questions))
 
 
 def _answered(questions: dict[str, Asked]) -> tuple[Stage, Tested]:
@@ -58,7 +58,7 @@ def _answered(questions: dict[str, Asked]) -> tuple[Stage, Tested]:
 def _found(those: Asked, split: str) -> Comparison | None:
     found = [_tested(one).by_split[split][number] for one, number in those]
     known = [one for one in found if one]
-    return comparing.together(known) if len(known) == len(found) else None
+    return comparing.pooled(known) if len(known) == len(found) else None
 
 
 def _tested(one: Kept) -> Tested:

@@ -3,24 +3,24 @@
 import os
 
 COUNT = ("KD_LAB_PROCESSES", "WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
-NUMBER = ("KD_LAB_PROCESS", "RANK", "SLURM_PROCID")
-LOCAL = ("KD_LAB_PROCESS", "LOCAL_RANK", "SLURM_LOCALID")
+RANK = ("KD_LAB_PROCESS", "RANK", "SLURM_PROCID")
+LOCAL_RANK = ("KD_LAB_PROCESS", "LOCAL_RANK", "SLURM_LOCALID")
 """What kd_lab itself, torchrun and Slurm's srun set. Lightning deletes WORLD_SIZE where it started no launcher."""
 
 
-def among_others() -> bool:
+def is_distributed() -> bool:
     """Whether something has started several processes already."""
     return _first(COUNT, 1) > 1
 
 
-def number() -> int:
+def rank() -> int:
     """From 0; the first process is the one that writes and speaks."""
-    return _first(NUMBER, 0) if among_others() else 0
+    return _first(RANK, 0) if is_distributed() else 0
 
 
-def local() -> int:
+def local_rank() -> int:
     """Among those on this machine, from 0."""
-    return _first(LOCAL, 0) if among_others() else 0
+    return _first(LOCAL_RANK, 0) if is_distributed() else 0
 
 
 def _first(names: tuple[str, ...], otherwise: int) -> int:

@@ -26,7 +26,7 @@ from kd_lab.planning import Plan
 GRACE = 60.0  # seconds in which the others may end by themselves
 
 
-def carry_out(run: Plan, teachers: Sequence[Checkpoint], options: dict[str, Any]) -> None:
+def launch(run: Plan, teachers: Sequence[Checkpoint], options: dict[str, Any]) -> None:
     """:func:`kd_lab.training.fit_and_test` by as many processes as ``run.settings.trainer.devices`` says.
 
     Raises:

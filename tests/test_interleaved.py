@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from kd_lab import turns
-from kd_lab.turns import Measured
+from kd_lab import interleaved
+from kd_lab.interleaved import Measured
 
 
 class Here:
@@ -30,14 +30,14 @@ class Here:
 def test_each_is_measured_once_before_any_is_measured_again(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(turns, "ProcessPoolExecutor", Here)
+    monkeypatch.setattr(interleaved, "ProcessPoolExecutor", Here)
     kept: list[str] = []
 
     def keep(found: str) -> str:
         kept.append(found)
         return f"it was {found}"
 
-    turns.take([Measured(name, str.upper, [name], keep) for name in "abc"], 2, "letters", [])
+    interleaved.run([Measured(name, str.upper, [name], keep) for name in "abc"], 2, "letters", [])
     assert kept == ["A", "B", "C", "A", "B", "C"]
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "3 letters, 2 times in turns: 6 processes"

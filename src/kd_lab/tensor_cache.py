@@ -19,7 +19,7 @@ FORMAT = 1
 """Raised whenever the same key would lead to other tensors."""
 
 
-def keep(kind: str, key: Mapping[str, Any], make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+def cached(kind: str, key: Mapping[str, Any], make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
     """The tensors that ``make`` returned when it was first asked under ``key``, mapped from their file.
 
     A file that is damaged is made anew; a folder that cannot be written only costs the work again.
