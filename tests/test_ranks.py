@@ -97,7 +97,7 @@ def test_processes_that_we_start_in_a_job_of_slurms_are_ours(monkeypatch: pytest
 
 def test_several_processes_are_not_started_outside_of_the_main_thread() -> None:
     with ThreadPoolExecutor(1) as pool, pytest.raises(UserError, match=r"trainer.devices: several .* main thread"):
-        pool.submit(launcher.launch, None, (), {}).result()  # type: ignore[arg-type]
+        pool.submit(launcher.launch, None, ()).result()  # type: ignore[arg-type]
 
 
 Weights = dict[str, Tensor]

@@ -9,58 +9,56 @@ from dataclasses import replace
 from kd_lab import catalogue, files, locks, memory, planning, process, results, terminal
 from kd_lab.catalogue import Checkpoint
 from kd_lab.errors import UserError
-from kd_lab.planning import Plan
+from kd_lab.planning import Plan, Purpose
 from kd_lab.results import Result
 from kd_lab.settings import Settings
 
 
-def train(settings: Settings, *, one_of_many: bool = False) -> Result:
+def train(settings: Settings, purpose: Purpose = "single") -> Result:
     """Find the finished run that ``settings`` describe, or carry it out, its missing teachers first.
 
     Args:
         settings: checked.
-        one_of_many: a job of a sweep: names and ids that W&B's variables give to a single run are not for it.
+        purpose: of :class:`kd_lab.planning.Plan`.
 
     Raises:
         UserError: for what only the user can put right.
     """
-    return carry_out(planning.plan(settings), one_of_many=one_of_many)
+    return carry_out(planning.plan(settings, purpose))
 
 
-def carry_out(run: Plan, *, one_of_many: bool = False, asked_for: bool = True, wait: bool = True) -> Result:
+def carry_out(run: Plan, *, wait: bool = True) -> Result:
     """The result of ``run``, from its folder where it is finished, else by training.
 
     Args:
         run: planned.
-        one_of_many: see :func:`train`.
-        asked_for: whether somebody wants this very result; else the run serves as a teacher.
         wait: for other processes that are at work on it or on its teachers.
 
     Raises:
         UserError: for what only the user can put right.
         BusyError: if another process is at work and nobody waits, as nobody does among several processes.
     """
-    if result := _found(run, asked_for=asked_for):
+    if result := _found(run):
         return result
     files.refuse_unwritable(run.settings.output_dir)
     # Among several processes the first one holds it for all; if it waited, the others would begin without it.
     alone = not process.is_distributed()
     with nullcontext() if process.rank() else locks.held(run.folder, run.title, wait=wait and alone):
         # Whoever held it may have finished this very run.
-        if result := _found(run, asked_for=asked_for):
+        if result := _found(run):
             return result
-        return _make(run, one_of_many=one_of_many, asked_for=asked_for, wait=wait)
+        return _make(run, wait)
 
 
-def _found(run: Plan, *, asked_for: bool) -> Result | None:
+def _found(run: Plan) -> Result | None:
     """The result of a run that is finished, unless it is to be made again."""
     if run.settings.force or (result := run.finished()) is None:
         return None
     terminal.say(f"found finished: {run.title}")
-    return _complete(run, result) if asked_for else result
+    return result if run.purpose == "teacher" else _complete(run, result)
 
 
-def _make(run: Plan, *, one_of_many: bool, asked_for: bool, wait: bool) -> Result:
+def _make(run: Plan, wait: bool) -> Result:
     """Train it, its missing teachers first."""
     if run.settings.data.rest:
         run.left  # noqa: B018  # refused now if there is nothing, not after the training
@@ -74,10 +72,9 @@ def _make(run: Plan, *, one_of_many: bool, asked_for: bool, wait: bool) -> Resul
 
     sizes = ", ".join(f"{len(rows):,} {name}" for name, rows in run.splits.items())
     terminal.say(f"training {run.title} ({sizes})")
-    options = {"one_of_many": one_of_many, "asked_for": asked_for}
     if run.settings.trainer.devices == 1 or process.is_distributed():
-        return fit_and_test(run, made, **options)
-    launcher.launch(run, made, options)
+        return fit_and_test(run, made)
+    launcher.launch(run, made)
     result = results.read(run.folder)
     assert result is not None
     return result
@@ -110,7 +107,7 @@ def _ready(teacher: Plan | Checkpoint, wait: bool) -> Checkpoint:
         terminal.say(
             f"no finished teacher {teacher.student.name} (seed {teacher.settings.seed}) yet: fine-tuning it first"
         )
-    result = carry_out(teacher, one_of_many=True, asked_for=False, wait=wait)
+    result = carry_out(teacher, wait=wait)
     made = catalogue.locate(str(result.folder), teacher.settings.models)
     if not made.classifies:
         raise UserError(f"{result.folder} holds no classifier; delete the folder and run again")

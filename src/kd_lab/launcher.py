@@ -26,7 +26,7 @@ from kd_lab.planning import Plan
 GRACE = 60.0  # seconds in which the others may end by themselves
 
 
-def launch(run: Plan, teachers: Sequence[Checkpoint], options: dict[str, Any]) -> None:
+def launch(run: Plan, teachers: Sequence[Checkpoint]) -> None:
     """:func:`kd_lab.training.fit_and_test` by as many processes as ``run.settings.trainer.devices`` says.
 
     Raises:
@@ -36,7 +36,7 @@ def launch(run: Plan, teachers: Sequence[Checkpoint], options: dict[str, Any]) -
         raise UserError("trainer.devices: several processes can only be started and stopped by the main thread")
     quiet.libraries()
     words: Any = get_context("spawn").SimpleQueue()
-    given = (run.settings.trainer.devices, find_free_network_port(), words, run, teachers, options)
+    given = (run.settings.trainer.devices, find_free_network_port(), words, run, teachers)
     together: Any = start_processes(_work, given, run.settings.trainer.devices, join=False)  # type: ignore
     forwarded: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -71,9 +71,7 @@ def _wait(together: Any, words: Any, grace: float = GRACE) -> None:
             deadline = min(deadline, time.monotonic() + grace)
 
 
-def _work(
-    rank: int, count: int, port: int, words: Any, run: Plan, teachers: Sequence[Checkpoint], options: dict[str, Any]
-) -> None:
+def _work(rank: int, count: int, port: int, words: Any, run: Plan, teachers: Sequence[Checkpoint]) -> None:
     os.setpgid(0, 0)  # a Ctrl-C of the terminal's reaches the parent, which hands it on once
     take_place(rank, count, port)
     memory.keep_freed()
@@ -81,7 +79,7 @@ def _work(
     from kd_lab.training import fit_and_test
 
     try:
-        fit_and_test(run, teachers, **options)
+        fit_and_test(run, teachers)
         ranks.part()
     except (UserError, OSError) as error:
         words.put((rank, str(error), 0))

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Literal
 
 from kd_lab import catalogue, files, fingerprint, naming, results, sources, splits, teachers
 from kd_lab.catalogue import Checkpoint
@@ -12,6 +13,8 @@ from kd_lab.results import NoisyScores, Result, Scores
 from kd_lab.settings import Data, Settings
 from kd_lab.sources import Rows
 from kd_lab.splits import Splits
+
+Purpose = Literal["single", "job", "teacher"]
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,8 @@ class Plan:
         data_digest: of their content.
         student: the checkpoint it starts from.
         teachers: one per member: the run that makes it, or a classifier that is there already.
+        purpose: a single run that somebody wants, a job of a sweep, or a teacher: only what somebody wants is tested
+            under noise, and names and ids that W&B's variables give are a single run's.
     """
 
     settings: Settings
@@ -32,6 +37,7 @@ class Plan:
     data_digest: str
     student: Checkpoint
     teachers: "tuple[Plan | Checkpoint, ...]"
+    purpose: Purpose = "single"
 
     @cached_property
     def fingerprint(self) -> str:
@@ -61,16 +67,21 @@ class Plan:
         return self.settings.output_dir / f"{files.shortened(plain, 150)}_{self.fingerprint[:8]}"
 
     def under_noise(self, folder: Path) -> list[NoisyScores]:
-        """The scores on the test split under noise of the student in ``folder``, where this run has written it."""
+        """The scores on the test split under noise of the student in ``folder``, where this run has written it.
+
+        Nothing of a teacher, until somebody wants its own result.
+        """
         from kd_lab import evaluation
 
+        if self.purpose == "teacher":
+            return []
         return evaluation.under_noise(self._student_in(folder), self.settings, self.rows, self.splits.test)
 
     def rest(self, folder: Path) -> Scores | None:
         """The finished student's scores on all that is left, where asked for; its answers lie beside the others."""
         from kd_lab import evaluation
 
-        if not self.settings.data.rest:
+        if self.purpose == "teacher" or not self.settings.data.rest:
             return None
         return evaluation.rest(self._student_in(folder), self.settings, self.rows, self.left, folder / "predictions")
 
@@ -106,7 +117,7 @@ class Plan:
         return (result.version, result.fingerprint) == (fingerprint.SCHEMA, self.fingerprint)
 
 
-def plan(settings: Settings) -> Plan:
+def plan(settings: Settings, purpose: Purpose = "single") -> Plan:
     """Look up data, student and teachers; download what is missing.
 
     Raises:
@@ -117,7 +128,7 @@ def plan(settings: Settings) -> Plan:
     rows, cut, digest = _data(settings.data, sources.stamp(settings.data.path))
     if (wanted := settings.method.quiz_rows) and wanted > len(cut.quiz):
         raise UserError(f"method.quiz_rows={wanted}: the quiz has {len(cut.quiz)} rows; make data.quiz larger")
-    return _plan(settings, rows, cut, digest)
+    return _plan(settings, rows, cut, digest, purpose)
 
 
 @lru_cache(maxsize=4)
@@ -128,10 +139,10 @@ def _data(data: Data, stamp: tuple[object, ...]) -> tuple[Rows, Splits, str]:
     return rows, cut, fingerprint.data_digest(rows, cut, data.max_length)
 
 
-def _plan(settings: Settings, rows: Rows, cut: Splits, digest: str) -> Plan:
+def _plan(settings: Settings, rows: Rows, cut: Splits, digest: str, purpose: Purpose) -> Plan:
     student = catalogue.locate(settings.student, settings.models)
     members: list[Plan | Checkpoint] = []
     for name, making in teachers.members(settings):
         teacher = catalogue.locate(name, settings.models)
-        members.append(teacher if teacher.classifies else _plan(making, rows, cut, digest))
-    return Plan(settings, rows, cut, digest, student, tuple(members))
+        members.append(teacher if teacher.classifies else _plan(making, rows, cut, digest, "teacher"))
+    return Plan(settings, rows, cut, digest, student, tuple(members), purpose)

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hydra
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -14,13 +14,16 @@ from rich.markup import escape
 from kd_lab import composition, doors, settings, sweeps, terminal
 from kd_lab.results import Result, percentages
 
+if TYPE_CHECKING:
+    from kd_lab.planning import Purpose
+
 INTERRUPTED = "interrupted; the same command goes on from the last checkpoint"
 
 
 def run(config: DictConfig) -> float | None:
     """One job: check the settings, find or carry out the run, print its result; returns its validation accuracy."""
     if sweeps.running():
-        return sweeps.job(config, lambda: _train(config, one_of_many=True))
+        return sweeps.job(config, lambda: _train(config, "job"))
     with doors.one_line_errors(debug=settings.is_true(config.get("debug")), interrupted=INTERRUPTED):
         result = _train(config)
     show(result)
@@ -48,12 +51,12 @@ def show(result: Result) -> None:
     terminal.say(f"everything is in {result.folder}")
 
 
-def _train(config: DictConfig, *, one_of_many: bool = False) -> Result:
+def _train(config: DictConfig, purpose: "Purpose" = "single") -> Result:
     checked = settings.check(config, HydraConfig.get().overrides.task)
     # Not at the top: --help and a mistyped name answer before it.
     from kd_lab.experiment import train
 
-    return train(checked, one_of_many=one_of_many)
+    return train(checked, purpose)
 
 
 def _list_at_once() -> None:

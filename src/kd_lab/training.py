@@ -40,16 +40,12 @@ from kd_lab.results import Result
 from kd_lab.stopping import between_steps
 
 
-def fit_and_test(
-    run: Plan, teachers: Sequence[Checkpoint], *, one_of_many: bool = False, asked_for: bool = True
-) -> Result:
+def fit_and_test(run: Plan, teachers: Sequence[Checkpoint]) -> Result:
     """Carry out ``run`` with its teachers, all of them at hand.
 
     Args:
         run: planned.
         teachers: checkpoint of each member.
-        one_of_many: for :mod:`kd_lab.tracking`.
-        asked_for: whether it is tested under noise; a teacher is when somebody asks for it.
 
     Raises:
         UserError: for a teacher that knows nothing, weights that do not fit, or a loss that is no number.
@@ -62,8 +58,8 @@ def fit_and_test(
         training.examine_teachers()
         with _folder(training):
             labels: Any = (run.settings, run.title, run.student.name, names, training.folder)
-            with tracking.loggers(*labels, one_of_many=one_of_many) as loggers:
-                result = training.carry_out(loggers, asked_for=asked_for)
+            with tracking.loggers(*labels, one_of_many=run.purpose != "single") as loggers:
+                result = training.carry_out(loggers)
     # An earlier result stays until this one is whole.
     shutil.rmtree(run.folder, ignore_errors=True)
     training.folder.rename(run.folder)
@@ -157,7 +153,7 @@ class Training:
                 self.fitting.warm_up(warm_up, self.data, loggers)
         self.fitting.fit(self.method, self.data, loggers)
 
-    def carry_out(self, loggers: list[Logger], *, asked_for: bool = True) -> Result:
+    def carry_out(self, loggers: list[Logger]) -> Result:
         """Warm up, fit, evaluate and save; result.json comes last."""
         fitting = self.fitting
         self.train(loggers)
@@ -176,8 +172,8 @@ class Training:
             before=self.before,
             best=answers,
             at_end=at_end,
-            under_noise=self.run.under_noise(self.folder) if asked_for else [],
-            rest=self.run.rest(self.folder) if asked_for else None,
+            under_noise=self.run.under_noise(self.folder),
+            rest=self.run.rest(self.folder),
             best_epoch=best_epoch,
             epochs=fitting.epochs,
             steps=fitting.steps,

@@ -69,12 +69,9 @@ def _named(name: str, models: Mapping[str, Any], deep: int) -> Base:
         return _of_origin(name, origin)
     if path := catalogue.folder_named(name):
         run_folder = finished.run_folder_of(path)
-        inner = path / "student" if run_folder == path else path
-        return (
-            _of_run(run_folder, inner, deep - 1)
-            if run_folder and deep
-            else Base(path.name, None, _in_card(path / README))
-        )
+        if run_folder and deep:
+            return _of_run(run_folder, path / "student" if run_folder == path else path, deep - 1)
+        return Base(path.name, None, _in_card(path / README))
     return Base(name, name, _on_hub(name, "main"))
 
 

@@ -29,9 +29,9 @@ def result_of(job: Job, keep: Path | None) -> Result:
         UserError: for what only the user can put right.
         BusyError: if another process is at work on what it needs.
     """
-    run = plan(job.settings)
+    run = plan(job.settings, "job")
     if keep is None:
-        return carry_out(run, one_of_many=True, wait=False)
+        return carry_out(run, wait=False)
     place = keep / job.folder.name
     row = place / run.folder.name / ROW
     if result := _kept(run, place):
@@ -40,7 +40,7 @@ def result_of(job: Job, keep: Path | None) -> Result:
     # Seconds of imports, where something is kept.
     from kd_lab.report import keeping, runs
 
-    result = _kept_anywhere(run, keep) or carry_out(run, one_of_many=True, wait=False)
+    result = _kept_anywhere(run, keep) or carry_out(run, wait=False)
     keeping.keep([runs.read(result)], place)
     files.write_whole(row, job.row + "\n")
     return result
