@@ -37,7 +37,7 @@ def test_each_is_measured_once_before_any_is_measured_again(
         kept.append(found)
         return f"it was {found}"
 
-    interleaved.run([Measured(name, str.upper, [name], keep) for name in "abc"], 2, "letters", [])
+    interleaved.run([Measured(name, "builtins:str.upper", [name], keep) for name in "abc"], 2, "letters", [])
     assert kept == ["A", "B", "C", "A", "B", "C"]
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "3 letters, 2 times in turns: 6 processes"

@@ -1,6 +1,7 @@
 """Fresh processes, one at a time and in turns: what the machine does meanwhile meets all that is measured alike."""
 
 import multiprocessing
+import pkgutil
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -17,12 +18,13 @@ class Measured:
 
     Attributes:
         name: how it is called.
-        measure: is called there with ``given``; both and what it returns cross between processes.
+        measure: ``module:function``, imported and called there with ``given``; that and what it returns cross between
+            processes.
         keep: takes what was found, and says it in a few words.
     """
 
     name: str
-    measure: Callable[..., Any]
+    measure: str
     given: Sequence[Any]
     keep: Callable[[Any], str]
 
@@ -45,6 +47,10 @@ def run(these: Sequence[Measured], repeats: int, kind: str, preloaded: Sequence[
     with ProcessPoolExecutor(1, context, max_tasks_per_child=1) as pool:
         for done in range(1, total + 1):
             one = these[(done - 1) % len(these)]
-            said = f"{done}/{total} {one.name}: {one.keep(pool.submit(one.measure, *one.given).result())}"
+            said = f"{done}/{total} {one.name}: {one.keep(pool.submit(_call, one.measure, one.given).result())}"
             left = (time.monotonic() - started) / done * (total - done)
             terminal.say(said + (f", about {terminal.duration(left)} left" if left else ""))
+
+
+def _call(function: str, given: Sequence[Any]) -> Any:
+    return pkgutil.resolve_name(function)(*given)

@@ -22,6 +22,7 @@ from kd_lab import memory, quiet
 from kd_lab.catalogue import Checkpoint
 from kd_lab.errors import Interrupted, UserError
 from kd_lab.planning import Plan
+from kd_lab.stopping import SIGNALS
 
 GRACE = 60.0  # seconds in which the others may end by themselves
 
@@ -38,7 +39,7 @@ def launch(run: Plan, teachers: Sequence[Checkpoint]) -> None:
     words: Any = get_context("spawn").SimpleQueue()
     given = (run.settings.trainer.devices, find_free_network_port(), words, run, teachers)
     together: Any = start_processes(_work, given, run.settings.trainer.devices, join=False)  # type: ignore
-    forwarded: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    forwarded: dict[int, Any] = {number: signal.getsignal(number) for number in SIGNALS}
     try:
         for number in forwarded:
             signal.signal(number, _forward_to(together.pids()))

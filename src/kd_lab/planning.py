@@ -134,8 +134,7 @@ def plan(settings: Settings, purpose: Purpose = "single") -> Plan:
 @lru_cache(maxsize=4)
 def _data(data: Data, stamp: tuple[object, ...]) -> tuple[Rows, Splits, str]:
     """Once for all jobs of a sweep; ``stamp`` changes with the files."""
-    rows = sources.load(data)
-    cut = sources.cut(rows, data)
+    rows, cut = sources.load_and_cut(data)
     return rows, cut, fingerprint.data_digest(rows, cut, data.max_length)
 
 

@@ -57,6 +57,16 @@ def cut(rows: Rows, data: Data) -> Splits:
     return splits.cut(rows.texts, rows.labels, data.sizes, data.holdout, data.seed, rows.validation)
 
 
+def load_and_cut(data: Data) -> tuple[Rows, Splits]:
+    """The rows that ``data`` names and how they are split.
+
+    Raises:
+        UserError: as :func:`load` and :func:`cut` do.
+    """
+    rows = load(data)
+    return rows, cut(rows, data)
+
+
 def stamp(path: Path | None) -> tuple[object, ...]:
     """Names, sizes and times of the files at ``path``: another stamp, another content."""
     files = sorted(path.iterdir()) if path and path.is_dir() else [path] if path and path.is_file() else []

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 
-from kd_lab import doors, environment, files, terminal
-from kd_lab.bench import processes, table
+from kd_lab import doors, environment, files, interleaved, memory, sources, terminal
+from kd_lab.bench import table
 from kd_lab.bench.table import BenchRow
 from kd_lab.bench.variants import ROWS, read
+from kd_lab.interleaved import Measured
 
 USAGE = f"""How long a training step takes: each kind of step in fresh processes, taken in turns.
 
@@ -20,6 +22,8 @@ bench.repeats= bench.steps= bench.against=FILE
 name=a,b           any setting of kd_lab.run; several values are measured beside each other
 
 The floor of a step is the sum of its passes, each timed by itself in the same process."""
+PRELOADED = ["kd_lab.bench.measurement"]
+_data = lru_cache(maxsize=8)(sources.load_and_cut)
 
 
 def main() -> None:
@@ -41,7 +45,12 @@ def run(words: Sequence[str]) -> Path:
     lines = [BenchRow(row=v.row, axes=list(v.axes), rows_a_step=v.settings.batch_size) for v in variants]
     path = folder / f"{datetime.now():%Y-%m-%d_%H-%M-%S}.json"
     try:
-        processes.measure(bench, variants, lines)
+        memory.keep_freed()
+        steps = [
+            Measured(v.name, "kd_lab.bench.measurement:measure", (v, bench, *_data(v.settings.data)), line.add)
+            for v, line in zip(variants, lines, strict=True)
+        ]
+        interleaved.run(steps, bench.repeats, "kinds of steps", PRELOADED)
     finally:  # what was measured before Ctrl-C or a failure is not lost
         measured = [line for line in lines if line.seconds]
         if measured:

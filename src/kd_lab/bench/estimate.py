@@ -212,8 +212,7 @@ def _lengths(folder: Path, data: Data) -> tuple[list[int], list[int]]:
 
     from kd_lab.encoding import Encoder
 
-    rows = sources.load(data)
-    cut = sources.cut(rows, data)
+    rows, cut = sources.load_and_cut(data)
     encoder = Encoder(AutoTokenizer.from_pretrained(folder, trust_remote_code=False), data.max_length)
     train, quiz = (encoder.encode([rows.texts[n] for n in part]).lengths.tolist() for part in (cut.train, cut.quiz))
     return train, quiz

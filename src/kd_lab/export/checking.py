@@ -46,8 +46,8 @@ def texts_of(found: Finished, count: int) -> tuple[list[str], list[int], dict[st
         UserError: if the data cannot be had, or has labels that the classifier does not know.
     """
     data = found.settings.data
-    rows = finished.numbered_by(found, sources.load(data))
-    cut = dict(sources.cut(rows, data).items())
+    every, splits = sources.load_and_cut(data)
+    rows, cut = finished.numbered_by(found, every), dict(splits.items())
     numbers: list[int] = []
     counts: dict[str, int] = {}
     for name in SPLITS:

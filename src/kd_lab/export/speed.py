@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
@@ -19,9 +19,6 @@ from kd_lab.export.speeds import SpeedRow
 from kd_lab.finished import Finished
 from kd_lab.interleaved import Measured
 from kd_lab.sections import Count, Section, listed
-
-if TYPE_CHECKING:
-    from kd_lab.export.speeds import Timing
 
 USAGE = """How large and how fast finished classifiers are in torch, ONNX and ONNX of 8 bits, beside each other.
 
@@ -138,22 +135,13 @@ def _measure(ways: Ways, lines: Sequence[SpeedRow], folders: Sequence[Path], tex
     these = [
         Measured(
             f"{line.model} {speeds.RUNTIMES[line.format]}",
-            _in_a_fresh_process,
+            "kd_lab.export.stopwatch:measure",
             (folder, line.format, line.threads, texts),
             line.add,
         )
         for line, folder in zip(lines, folders, strict=True)
     ]
     interleaved.run(these, ways.repeats, "lines", PRELOADED)
-
-
-def _in_a_fresh_process(folder: Path, kind: str, threads: int, texts: Sequence[str]) -> "Timing":
-    from kd_lab import quiet
-    from kd_lab.export import stopwatch
-
-    if kind == "folder":
-        quiet.transformers()
-    return stopwatch.measure(folder, kind, threads, texts)
 
 
 def _tell(race: Race, lines: Sequence[SpeedRow], texts: Sequence[str], path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from kd_lab import quiet
 from kd_lab.export import runtimes
 from kd_lab.export.speeds import Timing
 
@@ -19,6 +20,8 @@ def measure(folder: Path, kind: str, threads: int, texts: Sequence[str]) -> Timi
     """Time the format ``kind`` of the export ``folder`` under ``threads`` threads on ``texts``."""
     os.environ["RAYON_NUM_THREADS"] = str(threads)  # the tokenizer's
     torch.set_num_threads(threads)
+    if kind == "folder":
+        quiet.transformers()
     reader, run = runtimes.Reader(folder), runtimes.start(folder, kind, threads)
     for text in texts[:WARM_UP]:
         run(reader.inputs([text]))
