@@ -4,6 +4,7 @@ Nothing half-written or damaged is ever trusted.
 """
 
 import errno
+import hashlib
 import json
 import os
 import resource
@@ -151,7 +152,7 @@ def test_a_disk_that_fills_up_ends_a_run_in_one_line_and_the_same_command_works_
     assert len(trusted(tmp_path / "outputs")) == 1
 
 
-def test_a_full_disk_costs_the_shelf_nothing_but_the_work(
+def test_a_full_disk_costs_the_cache_nothing_but_the_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("KD_LAB_CACHE", str(tmp_path))
@@ -283,7 +284,7 @@ def test_a_folder_in_which_nothing_can_be_made_is_refused_before_training(
         raise OSError(number, os.strerror(number))
 
     s = compose(*QUICK)
-    monkeypatch.setattr(results.tempfile, "TemporaryFile", refuse)  # type: ignore[attr-defined]
+    monkeypatch.setattr(files.tempfile, "TemporaryFile", refuse)  # type: ignore[attr-defined]
     assert f"cannot be written ({os.strerror(number)})" in ends(lambda: experiment.train(s))
     assert not (tmp_path / "outputs").exists()
 
@@ -355,7 +356,7 @@ def flipped(path: Path) -> None:
 
 def packaged(folder: Path) -> tuple[Origin, Path]:
     """A model out of a package that lies in the cache already."""
-    right = downloads.hashlib.sha256(b"a model's weights").hexdigest()  # type: ignore[attr-defined]
+    right = hashlib.sha256(b"a model's weights").hexdigest()
     kept = folder / "models" / ("1" * 64) / "thing"
     kept.mkdir(parents=True)
     for name, content in (
@@ -387,7 +388,7 @@ def test_downloaded_weights_that_were_damaged_are_refused(
 
 def test_a_packages_folder_that_was_emptied_is_filled_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KD_LAB_CACHE", str(tmp_path))
-    digest = downloads.hashlib.sha256(b"archive").hexdigest()  # type: ignore[attr-defined]
+    digest = hashlib.sha256(b"archive").hexdigest()
     kept = tmp_path / "packages" / digest
     kept.mkdir(parents=True)
 
@@ -402,7 +403,7 @@ def test_a_packages_folder_that_was_emptied_is_filled_again(tmp_path: Path, monk
 
 
 @pytest.mark.parametrize("how", ["truncated", "emptied", "flipped", "a folder"])
-def test_a_shelfs_file_that_was_damaged_is_made_anew(how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cached_file_that_was_damaged_is_made_anew(how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KD_LAB_CACHE", str(tmp_path))
     made = {"a": torch.arange(500)}
 

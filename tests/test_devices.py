@@ -50,6 +50,11 @@ def test_where_all_are_taken_one_is_shared(two_gpus: None) -> None:
         lock.release()
 
 
+def test_a_cache_that_cannot_be_written_costs_no_run(two_gpus: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KD_LAB_CACHE", "/proc/kd_lab")
+    assert devices.own("auto") in ([0], [1])
+
+
 def test_processes_of_one_run_have_a_gpu_each_and_the_processor_is_one(
     two_gpus: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

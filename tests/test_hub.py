@@ -25,7 +25,7 @@ TINY = ["method=finetune", "student=lab/open", "data=toy"]
 SST2 = ["data=sst2", "data.train=64", "data.quiz=8", "data.validation=16", "data.test=16"]
 PLAN = """
 import sys
-from kd_lab import planning, settings
+from kd_lab import composition, planning
 plan = planning.plan(composition.settings_of(sys.argv[1:]))
 print(plan.student.folder, len(plan.rows.texts), plan.rows.validation)
 """

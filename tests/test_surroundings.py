@@ -15,10 +15,11 @@ import pytest
 import torch
 
 import kd_lab
-from kd_lab import composition, doors, downloads, evaluate, experiment, sources, streams
+from kd_lab import composition, doors, downloads, evaluate, experiment, machine, sources, streams
 from kd_lab.errors import UserError
 from kd_lab.results import Result
 from kd_lab.settings import Settings
+from kd_lab.stopping import between_steps
 
 QUICK = ("experiment=smoke", "method=finetune", "student=tiny-bert", "max_epochs=1", "data.rows=120")
 DOOR = [sys.executable, "-m", "kd_lab.run", *QUICK]
@@ -456,12 +457,13 @@ def test_an_archive_of_rows_that_is_another_is_refused(tmp_path: Path, monkeypat
         sources.load(composition.settings_of(["data=snippets"]).data)
 
 
-def test_a_gpu_without_memory_is_one_line_that_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
-    said = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 8.00 GiB."
-    with pytest.raises(SystemExit) as ended, doors.one_line_errors():
-        raise torch.OutOfMemoryError(said)
-    assert ended.value.code == 2
-    assert capsys.readouterr().err.startswith("kd_lab: CUDA out of memory: set micro_batch_size ")
-    for debug, error in ((True, torch.OutOfMemoryError(said)), (False, RuntimeError("a bug"))):
-        with pytest.raises(type(error)), doors.one_line_errors(debug=debug):
+def test_a_device_without_memory_is_one_line_that_says_what_to_do(compose: Callable[..., Settings]) -> None:
+    trainer = machine.trainer(compose(), "here", logger=False)
+    for error in (
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 8 GiB."),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: you tried to"),
+    ):
+        with pytest.raises(UserError, match=r"memory.*: set micro_batch_size "), between_steps(trainer):
             raise error
+    with pytest.raises(RuntimeError, match="a bug"), between_steps(trainer):
+        raise RuntimeError("a bug")

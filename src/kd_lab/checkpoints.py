@@ -127,11 +127,13 @@ class Checkpoints(Callback):
         asked, due = ranks.anywhere(facts, trainer.strategy.root_device)
         said = self._save(trainer) if index and (asked or due) else ""
         if asked and (index or trainer.num_training_batches == 1):
+            ranks.wait()  # until the first has written all: whoever ends may end the others
             raise Stopped(f"interrupted: {said or 'nothing is saved'}; the same command goes on")
 
     def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
         """A request that came too late for a checkpoint."""
         if any(ranks.anywhere([bool(self.request)], trainer.strategy.root_device)):
+            ranks.wait()
             raise Stopped("interrupted at the end of the training; the same command goes on from the last checkpoint")
 
     def on_save_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:

@@ -21,7 +21,8 @@ def kind(accelerator: str) -> Literal["cpu", "cuda", "mps"]:
 def own(accelerator: str) -> int | list[int]:
     """The devices of lightning.Trainer for a process that works by itself: one.
 
-    Processes that carry out one run together have a GPU each; so have those of several runs at a time.
+    Processes that carry out one run together have a GPU each, by their place; those that work alone, on several runs at
+    a time, take one that no other of those has, while there are enough.
     """
     if kind(accelerator) != "cuda":
         return 1
@@ -30,22 +31,21 @@ def own(accelerator: str) -> int | list[int]:
 
 @cache
 def _free_gpu() -> int:
-    """Its number among those that CUDA shows; one that others have as well where none is free. Ours until the end."""
+    """Its number among those that CUDA shows; one that others have as well where none is free. Ours until we end."""
     from filelock import FileLock, Timeout
 
     count = torch.cuda.device_count()
     if count == 1:
         return 0
-    with downloads.naming_cache_errors():
-        folder = downloads.cache_folder() / "gpus"
-        folder.mkdir(parents=True, exist_ok=True)
-        for number in range(count):
-            # Its own name: CUDA_VISIBLE_DEVICES numbers them otherwise for every process.
-            lock = FileLock(folder / f"{torch.cuda.get_device_properties(number).uuid}.lock")
-            try:
-                lock.acquire(timeout=0)
-            except Timeout:
-                continue
-            _held.append(lock)
-            return number
+    folder = downloads.cache_folder() / "gpus"
+    for number in range(count):
+        # Its own name: CUDA_VISIBLE_DEVICES numbers them otherwise for every process.
+        lock = FileLock(folder / f"{torch.cuda.get_device_properties(number).uuid}.lock")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=0)
+        except (Timeout, OSError, NotImplementedError):  # another has it; or nothing can be locked there
+            continue
+        _held.append(lock)
+        return number
     return os.getpid() % count

@@ -119,7 +119,7 @@ class Distiller(LightningModule):
         excerpt.drop_gradients(self.student)
 
     def accept(self, gradients: Sequence[Tensor], loss: Tensor) -> None:
-        """Set the teachers' ``gradients``, one per parameter, of ``loss``, and clip them; logs their norm before."""
+        """Set the teachers' ``gradients``, one per parameter, of ``loss``, log their norm, then clip them."""
         assert self.teachers is not None
         for parameter, gradient in zip(self.teachers.parameters(), gradients, strict=True):
             parameter.grad = gradient

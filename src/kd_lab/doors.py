@@ -29,7 +29,6 @@ ADVICE = {
     errno.EROFS: "choose a place that can be written",
 }
 """What can be done about an error of the system; of any other it is only said where more is to be seen."""
-MEMORY = "set micro_batch_size (rows in memory at a time) or a smaller batch_size, or take another device"
 
 
 def wants_traceback(words: Sequence[str]) -> bool:
@@ -103,11 +102,6 @@ def one_line_errors(*, debug: bool = False, interrupted: str = "interrupted") ->
             # What Hydra does not find it calls an error of the system as well.
             foreign = isinstance(error, OSError) and not isinstance(error, HydraException)
             terminal.complain(_of_the_system(error) if foreign else composition.one_line(error))
-            sys.exit(2)
-        except RuntimeError as error:
-            if debug or type(error).__name__ != "OutOfMemoryError":  # torch's, which is not imported here
-                raise
-            terminal.complain(f"{str(error).partition('. ')[0]}: {MEMORY}")
             sys.exit(2)
         except Interrupted as error:
             terminal.complain(str(error))

@@ -66,7 +66,7 @@ class Batch:
         return [self._only(some) for some in torch.split(everyone, size)]
 
     def share(self, number: int, count: int) -> "Batch | None":
-        """Of ``count`` parts, in order, whose sizes differ by a row at most, that of a number; fewer of fewer rows."""
+        """Part ``number`` of ``count``, in order, of sizes a row apart at most; None where there are too few rows."""
         everyone = torch.arange(len(self), device=self.labels.device)
         parts = torch.tensor_split(everyone, min(count, len(self)))
         return self._only(parts[number]) if number < len(parts) else None

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, their content in a word, and places that can be written."""
+"""Files that are there whole or not at all, digests of their content, and places that can be written."""
 
 import hashlib
 import os

@@ -149,7 +149,7 @@ def _from_tangent(
 
 
 def _linearized(lesson: Lesson, part: Part, slope: Slope) -> Linearized:
-    """Logits of student and teachers on a part and its gradient by θ; the graphs of a whole batch stay."""
+    """Logits of student and teachers on a part, and ∇θ of its loss; the graphs of a whole batch stay."""
     student_logits = part.student_logits(lesson.student)
     with torch.set_grad_enabled(lesson.whole):
         members = [logits() for logits in part.teacher_logits]

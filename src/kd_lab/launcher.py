@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from multiprocessing import get_context
 from types import FrameType
 from typing import Any
@@ -24,7 +25,8 @@ from kd_lab.errors import Interrupted, UserError
 from kd_lab.planning import Plan
 from kd_lab.stopping import SIGNALS
 
-GRACE = 60.0  # seconds in which the others may end by themselves
+GRACE = 600.0  # seconds in which the others may end by themselves, and write what they have to
+LOOK = 5.0  # seconds from one look at what they say to the next
 
 
 def launch(run: Plan, teachers: Sequence[Checkpoint]) -> None:
@@ -59,12 +61,12 @@ def launch(run: Plan, teachers: Sequence[Checkpoint]) -> None:
 
 
 def _wait(together: Any, words: Any, grace: float = GRACE) -> None:
-    """Until all have ended; ``grace`` seconds after one has said an error and gone, the others are killed.
+    """Until all have ended; ``grace`` seconds after one has reported an error or an interruption, the rest are killed.
 
     They may wait for it: only some backends tell them that it has gone.
     """
     deadline = math.inf
-    while not together.join(None if deadline == math.inf else grace):
+    while not together.join(min(grace, LOOK)):
         if time.monotonic() >= deadline:
             for process in together.processes:
                 process.kill()
@@ -106,6 +108,7 @@ def take_place(rank: int, count: int, port: int) -> None:
 def _forward_to(children: Sequence[int]) -> Any:
     def forward(number: int, frame: FrameType | None) -> None:
         for child in children:
-            os.kill(child, number)
+            with suppress(ProcessLookupError):  # it has ended
+                os.kill(child, number)
 
     return forward

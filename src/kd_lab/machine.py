@@ -18,7 +18,7 @@ QUIET: dict[str, Any] = {
     "num_sanity_val_steps": 0,
     "use_distributed_sampler": False,
 }
-"""Of every fit and evaluation that asks for nothing else."""
+"""Options of every fit and evaluation that asks for nothing else."""
 
 
 def trainer(

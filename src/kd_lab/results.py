@@ -46,7 +46,7 @@ class Snapshot(BaseModel):
 
 
 def percentages(scores: ModelResult | Snapshot) -> list[str]:
-    """Accuracy on validation and test, to be read."""
+    """Accuracy on validation and test, as text."""
     return [f"{100 * part.accuracy:.2f}" for part in (scores.validation, scores.test)]
 
 

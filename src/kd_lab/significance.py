@@ -63,7 +63,7 @@ def _noncentrality(freedom: int) -> float:
 
 
 def share(successes: int, rows: int) -> tuple[float, float]:
-    """Wilson's interval of confidence ``CONFIDENCE`` for the share of ``rows``, in [0, 1], that ``successes`` are.
+    """Wilson's interval of ``CONFIDENCE`` for the share of ``rows``, in [0, 1], that ``successes`` are.
 
     Probable Inference, the Law of Succession, and Statistical Inference (JASA 22, 1927).
     """

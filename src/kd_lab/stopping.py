@@ -1,5 +1,6 @@
-"""SIGTERM and Ctrl-C during a fit: the step at hand is finished, everything is saved, then the run ends."""
+"""What ends a fit before its time: a signal, after the step at hand and with everything saved; or too little memory."""
 
+import re
 import signal
 import threading
 from collections.abc import Iterator
@@ -8,9 +9,11 @@ from types import FrameType
 
 from lightning import Trainer
 
-from kd_lab.errors import Interrupted
+from kd_lab.errors import Interrupted, UserError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+OF_MEMORY = re.compile("out of memory|not enough memory|can't allocate memory")
+"""In what torch says where a device has too little of it: CUDA and Apple's GPUs, Windows, Linux."""
 
 
 class Stopped(BaseException):
@@ -46,6 +49,7 @@ def between_steps(trainer: Trainer, request: StopRequest | None = None) -> Itera
 
     Raises:
         Interrupted: where everything was saved before.
+        UserError: where the memory of the device is not enough.
     """
     main = threading.current_thread() is threading.main_thread()
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
@@ -58,6 +62,11 @@ def between_steps(trainer: Trainer, request: StopRequest | None = None) -> Itera
         assert request is not None
         # The signal may have been another process's.
         raise Interrupted(str(stopped), request.signal or signal.SIGTERM) from None
+    except RuntimeError as error:
+        if not OF_MEMORY.search(str(error)):
+            raise
+        said = str(error).partition(". ")[0]
+        raise UserError(f"{said}: set micro_batch_size (rows in memory at a time) or a smaller batch_size") from error
     except SystemExit as error:
         if trainer.interrupted:
             raise KeyboardInterrupt from error

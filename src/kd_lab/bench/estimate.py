@@ -49,7 +49,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Tokens:
-    """Padding included: of a mean and of the longest training batch and of a mean quiz batch; and batches an epoch."""
+    """Padding included: of a mean and of the longest training batch and of a mean quiz batch; and batches per epoch."""
 
     batch: float
     longest: int
