@@ -1,7 +1,9 @@
 """In micro-batches every method has the gradient of the whole batch, the meta-step included."""
 
+import weakref
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ from lightning import Trainer
 from kd_lab import building, quiet
 from kd_lab.composition import CONF, method_named
 from kd_lab.data import TextDataModule
+from kd_lab.gradients import gradients_of
 from kd_lab.hypergradient import WAYS
 from kd_lab.models import Classifier, TeacherEnsemble
 from kd_lab.settings import Method
@@ -93,3 +96,34 @@ def test_the_graphs_of_one_part_are_in_memory_at_a_time(
         gradients(method_named("metadistil"), 3, classifier, toy_data, tmp_path)
     assert max(seen) == 3  # of the quiz as well, which has 4 rows
     assert taught == 10 * [3] + 2 * [1], "one graph per part and teacher"
+
+
+@pytest.mark.parametrize("way", [way for way in WAYS if way != "unrolled"])
+def test_of_all_parts_one_sum_of_gradients_is_in_memory(
+    way: str, classifier: Callable[..., Classifier], toy_data: Callable[..., TextDataModule], tmp_path: Path
+) -> None:
+    quiet.libraries()
+    few, many = (most_sets_alive(way, size, classifier, toy_data, tmp_path) for size in (4, 1))
+    assert few == many, "sixteen rows are four parts, and sixteen"
+
+
+def most_sets_alive(
+    way: str, size: int, classifier: Callable[..., Classifier], data: Callable[..., TextDataModule], path: Path
+) -> int:
+    """Sets of gradients by parameters, at the worst moment of a meta-step."""
+    found: list[weakref.ref[torch.Tensor]] = []
+    alive: list[int] = []
+
+    def watch(output: torch.Tensor, inputs: tuple[torch.Tensor, ...], *rest: Any, **options: Any) -> Any:
+        made = gradients_of(output, inputs, *rest, **options)
+        if len(inputs) > 1:  # by parameters, not by logits
+            found.append(weakref.ref(made[0]))
+            alive.append(sum(kept() is not None for kept in found))
+        return made
+
+    said = method_named("metadistil").model_dump(exclude_unset=True, by_alias=True) | {"hypergradient": way}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("kd_lab.hypergradient.gradients_of", watch)
+        gradients(Method.model_validate(said), size, classifier, data, path)
+    assert len(found) >= 16 // size
+    return max(alive)

@@ -15,7 +15,18 @@ ROOMS = {".".join(path.relative_to(HOUSE).with_suffix("").parts): path for path 
 ROOMS = {name: path for name, path in ROOMS.items() if not name.endswith("__init__")}
 Graph = dict[str, set[str]]
 
-MATHEMATICS = {"noise", "losses", "hypergradient", "lesson", "tangent", "excerpt", "batching", "splits", "significance"}
+MATHEMATICS = {
+    "noise",
+    "losses",
+    "gradients",
+    "hypergradient",
+    "lesson",
+    "tangent",
+    "excerpt",
+    "batching",
+    "splits",
+    "significance",
+}
 AROUND_METHODS = {"checkpoints", "evaluation", "planning", "findings", "fitting", "training", "launcher", "experiment"}
 """What carries methods out, and which they know nothing of."""
 BUILDS_ON = {

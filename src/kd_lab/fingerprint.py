@@ -105,6 +105,8 @@ def run_digest(settings: Settings, data: str, student: str, teachers: Sequence[s
     }
     if (processes := settings.trainer.devices * settings.trainer.num_nodes) > 1:
         decides["even shares"] = processes  # each draws dropout of its own, on its rows
+    if settings.micro_batch_size:
+        decides["sums"] = "running"  # until 2026-11-27 in another order: the last bits differ
     decides["noise"] = settings.noise_in_words
     if distils:
         decides |= {name: getattr(settings, name) for name in OF_DISTILLATION} | {"teachers": list(teachers)}

@@ -27,16 +27,17 @@ from itertools import chain
 import torch
 from torch import Tensor
 
+from kd_lab.gradients import Gradients, added, gradients_of
 from kd_lab.lesson import Feedback, Lesson, Part
 from kd_lab.tangent import Logits, Parameters, difference_tangent, double_backward, exact_tangent, minus_mean
 
 Hypergradient = Callable[[Lesson], Feedback]
 Tangent = Callable[[Parameters], Tensor]
 """v -> ż."""
-Slope = Callable[[Lesson, Part, Tensor, Tensor], tuple[tuple[Tensor, ...], Tangent]]
+Slope = Callable[[Lesson, Part, Tensor, Tensor], tuple[Gradients, Tangent]]
 """(lesson, part, z_S, ∂L_kd/∂z_S) -> ∇θ of the part's loss, and the way from v to ż."""
-Linearized = tuple[Tensor, list[Tensor], tuple[Tensor, ...], Tangent]
-"""z_S, each teacher's logits, ∇θ of the part's loss, and the way from v to ż."""
+Linearized = tuple[Tensor, list[Tensor], Tangent]
+"""z_S, each teacher's logits, and the way from v to ż."""
 
 
 def forward_mode(lesson: Lesson) -> Feedback:
@@ -82,7 +83,7 @@ def unrolled(lesson: Lesson) -> Feedback:
     taught = [torch.stack([logits() for logits in part.teacher_logits]) for part in lesson.parts]
     losses = [part.distillation_loss(*both) for part, *both in zip(lesson.parts, student_logits, taught, strict=True)]
     own = [part.teacher_loss(logits) for part, logits in zip(lesson.parts, taught, strict=True) if part.teacher_loss]
-    gradients = _gradients(torch.stack(losses).sum(), theta, create_graph=True)
+    gradients = gradients_of(torch.stack(losses).sum(), theta, create_graph=True)
     together = tuple(gradient.detach().clone() for gradient in gradients)
     lesson.add_up(together)
     scale = lesson.scale(together) if lesson.scale else None
@@ -107,13 +108,15 @@ def from_labels(lesson: Lesson) -> Feedback:
     """No hypergradient but the control beside it: ∇φ of the teachers' own loss on the quiz; the student has no say."""
     phi = tuple(chain(*lesson.teachers))
     own = tuple(partial(_own_loss, part) for part in lesson.parts if part.teacher_loss is not None)
-    losses, gradients = [], []
+    losses: list[Tensor] = []
+    total: Gradients = ()
     for teacher_loss in lesson.teacher_quiz_losses + own:
-        losses.append(teacher_loss())
-        gradients.append(_gradients(losses[-1], phi))
-    quiz_loss, gradient = torch.stack(losses[: len(lesson.teacher_quiz_losses)]).detach().sum(), _sum(gradients)
-    lesson.add_up([quiz_loss, *gradient])
-    return Feedback(gradient, quiz_loss, None)
+        loss = teacher_loss()
+        losses.append(loss.detach())
+        total = added(total, gradients_of(loss, phi))
+    quiz_loss = torch.stack(losses[: len(lesson.teacher_quiz_losses)]).sum()
+    lesson.add_up([quiz_loss, *total])
+    return Feedback(total, quiz_loss, None)
 
 
 WAYS: dict[str, Hypergradient] = {**HYPERGRADIENTS, "centred": centred, "labels": from_labels}
@@ -128,35 +131,39 @@ def _own_loss(part: Part) -> Tensor:
 def _from_tangent(
     lesson: Lesson, slope: Slope, adjusted: Callable[[Sequence[Tensor]], Sequence[Tensor]] = tuple
 ) -> Feedback:
-    linearized = [_linearized(lesson, part, slope) for part in lesson.parts]
-    gradients = _sum([gradients for *_, gradients, _ in linearized])
+    linearized: list[Linearized] = []
+    gradients: Gradients = ()
+    for part in lesson.parts:
+        kept, own = _linearized(lesson, part, slope)
+        linearized.append(kept)
+        gradients = added(gradients, own)
     lesson.add_up(gradients)
     with torch.no_grad():
         scale = lesson.scale(gradients) if lesson.scale else None
         assumed = assumed_step(lesson, gradients, scale)
     quiz_loss, v = quiz_gradient(lesson, assumed)
-    v, hypergradients = _scaled(v, scale), []
+    v = _scaled(v, scale)
+    hypergradient: Gradients = ()
     tangents = adjusted([tangent_along(v) for *_, tangent_along in linearized])
-    for part, tangent, (student_logits, members, *_) in zip(lesson.parts, tangents, linearized, strict=True):
+    for part, tangent, (student_logits, members, _) in zip(lesson.parts, tangents, linearized, strict=True):
         taught = torch.stack([logits.detach() for logits in members])
         cotangents = _cotangents(lesson, part, student_logits, taught, tangent)
         backwards = zip(lesson.teachers, members, part.teacher_logits, cotangents, strict=True)
-        by_teacher = [_gradients(kept if lesson.whole else again(), phi, c) for phi, kept, again, c in backwards]
-        hypergradients.append(tuple(chain(*by_teacher)))
-    hypergradient = _sum(hypergradients)
+        told = (gradients_of(kept if lesson.whole else again(), phi, c) for phi, kept, again, c in backwards)
+        hypergradient = added(hypergradient, tuple(chain.from_iterable(told)))
     lesson.add_up(hypergradient)
     return Feedback(hypergradient, quiz_loss, linearized[0][0] if lesson.whole else None)
 
 
-def _linearized(lesson: Lesson, part: Part, slope: Slope) -> Linearized:
+def _linearized(lesson: Lesson, part: Part, slope: Slope) -> tuple[Linearized, Gradients]:
     """Logits of student and teachers on a part, and ∇θ of its loss; the graphs of a whole batch stay."""
     student_logits = part.student_logits(lesson.student)
     with torch.set_grad_enabled(lesson.whole):
         members = [logits() for logits in part.teacher_logits]
     z_s, taught = student_logits.detach().requires_grad_(), torch.stack([m.detach() for m in members])
-    (cotangent,) = _gradients(part.distillation_loss(z_s, taught), (z_s,))
+    (cotangent,) = gradients_of(part.distillation_loss(z_s, taught), (z_s,))
     gradients, tangent_along = slope(lesson, part, student_logits, cotangent)
-    return student_logits if lesson.whole else student_logits.detach(), members, gradients, tangent_along
+    return (student_logits if lesson.whole else student_logits.detach(), members, tangent_along), gradients
 
 
 def forward_slope(
@@ -165,16 +172,14 @@ def forward_slope(
     part: Part,
     student_logits: Tensor,
     cotangent: Tensor,
-) -> tuple[tuple[Tensor, ...], Tangent]:
+) -> tuple[Gradients, Tangent]:
     """∇θ of the part's loss by one backward pass, and ż by further forward passes."""
     theta = tuple(lesson.student.values())
-    gradients = _gradients(student_logits, theta, cotangent, retain_graph=lesson.whole)
+    gradients = gradients_of(student_logits, theta, cotangent, retain_graph=lesson.whole)
     return gradients, lambda v: tangent_along(part.student_logits, lesson.student, v)
 
 
-def reverse_slope(
-    lesson: Lesson, part: Part, student_logits: Tensor, cotangent: Tensor
-) -> tuple[tuple[Tensor, ...], Tangent]:
+def reverse_slope(lesson: Lesson, part: Part, student_logits: Tensor, cotangent: Tensor) -> tuple[Gradients, Tangent]:
     """∇θ of the part's loss with its graph, and ż by a backward pass through that."""
     if not lesson.whole:  # a graph per part would hold what the parts are there to spare
         return forward_slope(exact_tangent, lesson, part, student_logits, cotangent)
@@ -184,20 +189,15 @@ def reverse_slope(
 def quiz_gradient(lesson: Lesson, assumed: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
     """L_quiz of the assumed student, and v, its gradient there."""
     theta = tuple(value.requires_grad_() for value in assumed.values())
-    losses, total = [], None
+    losses: list[Tensor] = []
+    total: Gradients = ()
     for quiz_loss in lesson.quiz_losses:
         loss = quiz_loss(assumed)
-        gradients = _gradients(loss, theta)
-        total = gradients if total is None else tuple(a.add_(b) for a, b in zip(total, gradients, strict=True))
+        total = added(total, gradients_of(loss, theta))
         losses.append(loss.detach())
-    assert total is not None
     together = torch.stack(losses).sum()
     lesson.add_up([together, *total])
     return together, dict(zip(assumed, total, strict=True))
-
-
-def _sum(parts: Sequence[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
-    return parts[0] if len(parts) == 1 else tuple(torch.stack(same).sum(dim=0) for same in zip(*parts, strict=True))
 
 
 def assumed_step(
@@ -228,22 +228,3 @@ def _cotangents(lesson: Lesson, part: Part, student_logits: Tensor, taught: Tens
             objective = objective + part.teacher_loss(z_t)
         (cotangents,) = torch.autograd.grad(objective, z_t)
     return cotangents
-
-
-def _gradients(
-    output: Tensor,
-    inputs: tuple[Tensor, ...],
-    cotangent: Tensor | None = None,
-    *,
-    create_graph: bool = False,
-    retain_graph: bool = False,
-) -> tuple[Tensor, ...]:
-    # A parameter that the output does not depend on has a gradient of zero, not none.
-    return torch.autograd.grad(
-        output,
-        inputs,
-        cotangent,
-        create_graph=create_graph,
-        retain_graph=retain_graph or create_graph,
-        materialize_grads=True,
-    )

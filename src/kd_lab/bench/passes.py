@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 from kd_lab.bench.published import Published
 from kd_lab.distiller import Distiller
 from kd_lab.encoding import Batch
+from kd_lab.gradients import gradients_of
 from kd_lab.hypergradient import (
     assumed_step,
     finite_difference,
@@ -93,10 +94,10 @@ def _by_unrolling(
 ) -> tuple[Tensor, ...]:
     loss = lesson.parts[0].distillation_loss(logits, torch.stack(members))
     theta, phi = tuple(lesson.student.values()), tuple(chain(*lesson.teachers))
-    slopes = watch("student backward with graph", lambda: _slopes(loss, theta, create_graph=True))
+    slopes = watch("student backward with graph", lambda: gradients_of(loss, theta, create_graph=True))
     assumed = watch("assumed step", lambda: assumed_step(lesson, slopes))
     quiz_loss = watch("quiz forward", lambda: _sum([part(assumed) for part in lesson.quiz_losses]))
-    return watch("second-order backward", lambda: _slopes(quiz_loss, phi))
+    return watch("second-order backward", lambda: gradients_of(quiz_loss, phi, retain_graph=True))
 
 
 def _published(method: Published, batch: Batch, step: int, watch: Watch) -> None:
@@ -138,7 +139,7 @@ def _move(method: Distiller, number: int, whose: str, watch: Watch) -> None:
 
 def _slope(part: Part, logits: Tensor, taught: Tensor) -> Tensor:
     z_s = logits.detach().requires_grad_()
-    return _slopes(part.distillation_loss(z_s, taught), (z_s,))[0]
+    return gradients_of(part.distillation_loss(z_s, taught), (z_s,), retain_graph=True)[0]
 
 
 def _along(method: MetaDistil) -> Callable[..., Tensor]:
@@ -153,13 +154,9 @@ def _assumed(lesson: Lesson, slopes: tuple[Tensor, ...]) -> dict[str, Tensor]:
 def _told(lesson: Lesson, members: list[Tensor]) -> tuple[Tensor, ...]:
     told: list[Tensor] = []
     for member, phi in zip(members, lesson.teachers, strict=True):
-        told += _slopes(SMALL * member.logsumexp(dim=-1).mean(), phi)
+        told += gradients_of(SMALL * member.logsumexp(dim=-1).mean(), phi, retain_graph=True)
     return tuple(told)
 
 
 def _sum(losses: list[Tensor]) -> Tensor:
     return torch.stack(losses).sum()
-
-
-def _slopes(loss: Tensor, inputs: tuple[Tensor, ...], *, create_graph: bool = False) -> tuple[Tensor, ...]:
-    return torch.autograd.grad(loss, inputs, create_graph=create_graph, retain_graph=True, materialize_grads=True)
