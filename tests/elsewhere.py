@@ -123,7 +123,6 @@ def device() -> Iterator[Device]:
     with pytest.MonkeyPatch.context() as patch:
         for name, make in plain.items():
             patch.setattr(torch, name, _made_then_sent(make))
-        patch.setattr(Tensor, "new_tensor", lambda self, data: torch.tensor(data, dtype=self.dtype).to(self.device))
         patch.setattr(torch, "get_device_module", lambda device: _Random)
         patch.setattr(import_module("torch.optim.adam"), "_device_dtype_check_for_fused", lambda parameter: None)
         patch.setattr(machine, "Trainer", trainer)

@@ -5,10 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
-
 from kd_lab import catalogue, composition, files, naming, results, settings
 from kd_lab.catalogue import Checkpoint
 from kd_lab.errors import UserError
@@ -105,8 +101,8 @@ def data_of(run_folder: Path) -> Data:
         UserError: if its folder does not say.
     """
     try:
-        return Data.model_validate(OmegaConf.to_container(OmegaConf.load(run_folder / "config.yaml"))["data"])  # type: ignore
-    except (OSError, KeyError, TypeError, ValueError, YAMLError, OmegaConfBaseException) as error:
+        return Data.model_validate(results.settings_in(run_folder)["data"])
+    except (OSError, KeyError, ValueError) as error:
         raise UserError(f"{run_folder} holds no config.yaml that can be read: say which data, with data=…") from error
 
 

@@ -1,12 +1,15 @@
-"""What a run found: result.json, written and read."""
+"""What a run found: result.json, written and read; and the settings that lie beside it."""
 
 from pathlib import Path
+from typing import Any
 
+import yaml
 from pydantic import BaseModel, Field, ValidationError
 
 from kd_lab.files import sha256_of, write_whole
 
 FILE = "result.json"
+SETTINGS = "config.yaml"
 MODELS = ("student", "teachers")
 
 
@@ -130,3 +133,18 @@ def read(folder: Path) -> Result | None:
     except (OSError, ValidationError, UnicodeDecodeError):
         return None
     return result.model_copy(update={"folder": folder})
+
+
+def settings_in(folder: Path) -> dict[str, Any]:
+    """The settings that the run in ``folder`` has written down, as plain values.
+
+    Raises:
+        OSError, ValueError: where they cannot be read.
+    """
+    try:
+        found = yaml.safe_load((folder / SETTINGS).read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{folder / SETTINGS} is no YAML") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{folder / SETTINGS} holds no settings")
+    return found

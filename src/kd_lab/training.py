@@ -228,4 +228,4 @@ class Training:
         evaluation.write_predictions(folder / "predictions", answers, run.rows.label_names, sentences)
         (folder / "splits.json").write_text(json.dumps(dict(run.splits.items())) + "\n", encoding="utf-8")
         composed = self.settings.model_dump(mode="json", by_alias=True, exclude_unset=True)
-        (folder / "config.yaml").write_text(OmegaConf.to_yaml(composed), encoding="utf-8")
+        (folder / results.SETTINGS).write_text(OmegaConf.to_yaml(composed), encoding="utf-8")

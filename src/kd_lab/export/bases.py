@@ -7,19 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import ModelCard
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 from yaml import YAMLError
 
-from kd_lab import catalogue, downloads, finished
+from kd_lab import catalogue, downloads, finished, results
 from kd_lab.errors import UserError
 from kd_lab.finished import Finished
 from kd_lab.origins import Origin
 
 README = "README.md"
 DEEPEST = 8  # runs that began as the student of another one
-FAILURES = (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, YAMLError, OmegaConfBaseException)
+FAILURES = (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, YAMLError)
 """What a file that somebody has written by hand can lead to."""
 
 
@@ -48,7 +46,7 @@ def of(found: Finished) -> Base:
 def _of_run(run_folder: Path, folder: Path, deep: int) -> Base:
     """The base of the model in ``folder`` of the run ``run_folder``."""
     try:
-        config: Any = OmegaConf.to_container(OmegaConf.load(run_folder / "config.yaml"))
+        config = results.settings_in(run_folder)
         name = str(config["student"])
         if folder.parent.name == "teachers":
             # A teacher's folder begins with its number.

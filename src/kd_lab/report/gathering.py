@@ -118,7 +118,7 @@ def _read(folder: Path, notes: list[str]) -> Run | None:
         return None
     if not (folder / results.FILE).is_file():
         # Sweeps, evaluations and benches have folders beside the runs.
-        if (folder / "config.yaml").is_file():
+        if (folder / results.SETTINGS).is_file():
             notes.append(f"no result: {folder.name}")
         return None
     if not (run := runs.find(folder)):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from kd_lab import files
+from kd_lab import files, results
 from kd_lab.report import answers
 from kd_lab.report.runs import Run
 
@@ -24,8 +24,8 @@ def keep(runs: Sequence[Run], place: Path) -> None:
     for run in runs:
         result, folder = run.result, place / run.result.folder.name
         folder.mkdir(parents=True, exist_ok=True)
-        config = yaml.safe_load((result.folder / "config.yaml").read_text(encoding="utf-8"))
-        files.write_whole(folder / "config.yaml", yaml.safe_dump(_without_places(config), sort_keys=False))
+        settings = _without_places(results.settings_in(result.folder))
+        files.write_whole(folder / results.SETTINGS, yaml.safe_dump(settings, sort_keys=False))
         with suppress(FileNotFoundError):  # then it has no curves, as in any report
             shutil.copyfile(result.folder / "metrics.csv", folder / "metrics.csv")
         for split, those in run.answers.items():

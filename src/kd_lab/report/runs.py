@@ -8,8 +8,6 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import yaml
-
 from kd_lab import fingerprint, results
 from kd_lab.naming import SEED_AND_HASH, plain, without_seed
 from kd_lab.report import answers
@@ -84,12 +82,9 @@ def read(result: Result) -> Run:
     """The run of ``result``.
 
     Raises:
-        OSError, ValueError, yaml.YAMLError: where its config.yaml cannot be read.
+        OSError, ValueError: where its settings cannot be read.
     """
-    config = yaml.safe_load((result.folder / "config.yaml").read_text(encoding="utf-8"))
-    if not isinstance(config, dict):
-        raise ValueError("no settings")
-    return Run(result, dict(_decides(config, result)))
+    return Run(result, dict(_decides(results.settings_in(result.folder), result)))
 
 
 def find(folder: Path) -> Run | None:
@@ -97,7 +92,7 @@ def find(folder: Path) -> Run | None:
     try:
         result = results.read(folder)
         return read(result) if result else None
-    except (OSError, ValueError, TypeError, AttributeError, yaml.YAMLError):
+    except (OSError, ValueError, TypeError, AttributeError):
         return None
 
 
